@@ -1,0 +1,3 @@
+//! The `headstart` command.
+#![forbid(unsafe_code)]
+fn main() {}
