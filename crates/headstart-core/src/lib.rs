@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod framing;
 pub mod time;
 
 pub use time::Instant;
