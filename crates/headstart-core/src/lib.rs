@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod debounce;
 pub mod framing;
 pub mod time;
 

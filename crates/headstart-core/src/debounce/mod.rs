@@ -1,0 +1,266 @@
+//! Tells the first copy of a message from those that follow.
+//!
+//! A client that races sends the same first message on two connections; the
+//! network may repeat a SYN with its data, and so deliver it once more. A
+//! server that asks the [`Debouncer`] about each first message acts on exactly
+//! one copy of each, however many come.
+//!
+//! ```
+//! use core::time::Duration;
+//! use headstart_core::Instant;
+//! use headstart_core::debounce::{Config, Debouncer, Secret, Verdict};
+//!
+//! # let random = [7; 192];
+//! let secret = Secret::from_bytes(&random); // 192 random bytes, once per process
+//! let mut debouncer = Debouncer::new(Config::default())?;
+//! let digest = secret.digest(b"first message");
+//! let (now, later) = (Instant::from_nanos(0), Instant::from_nanos(1_000_000_000));
+//! assert_eq!(debouncer.observe(now, digest, 1), Verdict::First);
+//! assert!(matches!(
+//!     debouncer.observe(later, digest, 2),
+//!     Verdict::Duplicate { of: 1, copies: 2, .. }
+//! ));
+//! # Ok::<(), headstart_core::debounce::ConfigError>(())
+//! ```
+//!
+//! # What it is not
+//!
+//! It is no protection against replay. It forgets after its window, when its
+//! capacity is used up, and when the process ends; it does not know what other
+//! servers have seen. What must not happen twice needs a guard of its own.
+//!
+//! Digests are keyed with a [`Secret`], so that nobody who does not know it
+//! can aim at places in the table, but XXH3 is no cryptographic hash. Somebody
+//! who finds two messages with one digest gains that the second of *their own*
+//! messages counts as a copy. To have another's message dropped, they must
+//! send one with its digest first; knowing that message they could as well
+//! send it itself.
+//!
+//! # Memory and time
+//!
+//! All memory is taken when the debouncer is built: 40 bytes for each entry of
+//! capacity. An observation touches one line of the index and one entry of the
+//! ring, and as much again for an entry that leaves. Nothing is ever swept,
+//! grown or rebuilt.
+
+mod config;
+mod digest;
+mod index;
+mod ring;
+
+use core::time::Duration;
+
+pub use config::{CAPACITY_MAX, Config, ConfigError};
+pub use digest::{Digest, MessageHasher, SECRET_LEN, Secret};
+
+use crate::Instant;
+use index::Index;
+use ring::{Entry, Place, Ring, Tick};
+
+/// How many entries at most one observation lets expire. One is added at most,
+/// so that two never fall behind.
+const EXPIRED_PER_OBSERVATION: usize = 2;
+
+/// What an observed message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// The first copy: act on it.
+    First,
+    /// A copy of a message that has come before: do not act on it.
+    Duplicate {
+        /// The connection on which the first copy came.
+        of: u64,
+        /// How long ago the first copy came, to within 66 microseconds; zero
+        /// if the clock has gone backwards since.
+        age: Duration,
+        /// How many copies have come, this one and the first included.
+        /// Stays at 65,535 when it gets there.
+        copies: u32,
+    },
+}
+
+/// Counters since the debouncer was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Messages that were the first of their kind.
+    pub first: u64,
+    /// Messages that were copies.
+    pub duplicates: u64,
+    /// Entries that were forgotten because the window had passed.
+    pub expired: u64,
+    /// Entries that were forgotten before the window had passed, to make room.
+    /// If this grows, a copy may be taken for a first: the capacity is too
+    /// small for the rate.
+    pub forced_out: u64,
+}
+
+/// Remembers first messages by their digests, for a time and up to a number.
+///
+/// - Within window and capacity exactly one copy of a message is
+///   [`First`](Verdict::First), however many come.
+/// - Its memory is bounded and taken at once; an entry forced out before its
+///   time is counted ([`Stats::forced_out`]).
+/// - An observation costs a constant, expiry included.
+/// - A clock that jumps backwards does no harm: entries from its future have
+///   the age zero, and are kept for as much longer, or until forced out.
+#[derive(Debug)]
+pub struct Debouncer {
+    ring: Ring,
+    index: Index,
+    /// Entries in the index; the ring may hold dead ones besides.
+    live: usize,
+    /// Entries above this age are past the window.
+    window: Tick,
+    stats: Stats,
+}
+
+impl Debouncer {
+    /// A debouncer that has seen nothing. Allocates all that it will ever use.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting is out of range, or if the memory cannot
+    /// be had.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let capacity = config.checked_capacity()?;
+        Ok(Self {
+            ring: Ring::new(capacity).ok_or(ConfigError::OutOfMemory)?,
+            index: Index::new(capacity).ok_or(ConfigError::OutOfMemory)?,
+            live: 0,
+            window: Tick::covering(config.window),
+            stats: Stats::default(),
+        })
+    }
+
+    /// Says whether this is the first copy of a message, and remembers it if
+    /// so. `connection` is what later copies are told that they are copies of.
+    ///
+    /// Never allocates.
+    pub fn observe(&mut self, now: Instant, digest: Digest, connection: u64) -> Verdict {
+        let now = Tick::of(now);
+        self.expire_some(now);
+        if let Some(place) = self.index.find(digest, &self.ring) {
+            if let Some(duplicate) = self.count_copy(now, place) {
+                return duplicate;
+            }
+            self.forget(place);
+            self.stats.expired = self.stats.expired.saturating_add(1);
+        }
+        self.remember(now, digest, connection);
+        Verdict::First
+    }
+
+    /// How many messages are remembered, including those that are past the
+    /// window but not yet forgotten.
+    pub const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether no message is remembered.
+    pub const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// The most messages that are ever remembered at once.
+    pub const fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// What has happened so far.
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Memory on the heap, in bytes; the same from the start to the end.
+    pub const fn allocated_bytes(&self) -> usize {
+        self.ring
+            .allocated_bytes()
+            .saturating_add(self.index.allocated_bytes())
+    }
+
+    /// Counts a copy of the entry at `place`, if that is within the window.
+    fn count_copy(&mut self, now: Tick, place: Place) -> Option<Verdict> {
+        let entry = self.ring.get_mut(place)?;
+        let age = now.since(entry.seen());
+        if age > self.window {
+            return None;
+        }
+        let copies = entry.add_copy();
+        self.stats.duplicates = self.stats.duplicates.saturating_add(1);
+        Some(Verdict::Duplicate {
+            of: entry.connection(),
+            age: age.as_duration(),
+            copies,
+        })
+    }
+
+    fn remember(&mut self, now: Tick, digest: Digest, connection: u64) {
+        if self.ring.is_full() {
+            self.pop_oldest(now);
+        }
+        let Some(place) = self.ring.push(Entry::new(digest, connection, now)) else {
+            return;
+        };
+        if !self.index.insert(digest, place) {
+            self.crowd_out(digest);
+            self.index.insert(digest, place);
+        }
+        self.live = self.live.saturating_add(1);
+        self.stats.first = self.stats.first.saturating_add(1);
+    }
+
+    /// Forgets what has been in the ring for longer than the window, but only
+    /// so much of it at once.
+    fn expire_some(&mut self, now: Tick) {
+        for _ in 0..EXPIRED_PER_OBSERVATION {
+            match self.ring.oldest() {
+                Some((_, entry)) if entry.is_dead() || now.since(entry.seen()) > self.window => {
+                    self.pop_oldest(now);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Frees the oldest entry's place in the ring, whatever its age.
+    fn pop_oldest(&mut self, now: Tick) {
+        let Some((place, entry)) = self.ring.oldest() else {
+            return;
+        };
+        let (dead, age) = (entry.is_dead(), now.since(entry.seen()));
+        if !dead {
+            self.forget(place);
+            let counter = if age > self.window {
+                &mut self.stats.expired
+            } else {
+                &mut self.stats.forced_out
+            };
+            *counter = counter.saturating_add(1);
+        }
+        self.ring.pop();
+    }
+
+    /// Makes room in the part of the index that can hold `digest`.
+    ///
+    /// With digests that nobody has aimed this does not happen (a chance of
+    /// 10^-19 an entry, below capacity). With digests that all want the same
+    /// bucket it keeps the cost constant, where probing on would not.
+    #[cold]
+    fn crowd_out(&mut self, digest: Digest) {
+        if let Some(place) = self.index.oldest_in_reach(digest, &self.ring) {
+            self.forget(place);
+            self.stats.forced_out = self.stats.forced_out.saturating_add(1);
+        }
+    }
+
+    /// Takes a live entry out of the index, and marks it dead in the ring.
+    fn forget(&mut self, place: Place) {
+        if let Some(entry) = self.ring.get_mut(place) {
+            entry.kill();
+            self.index.remove(entry.digest(), place);
+            self.live = self.live.saturating_sub(1);
+        }
+    }
+}
