@@ -244,7 +244,11 @@ pub fn listen(addr: SocketAddr, options: &ListenOptions) -> Result<Listening, Li
     socket.listen(backlog).map_err(|e| (Step::Listen, e))?;
     let fast_open = match refusal {
         None => after_listening(&socket, options),
-        Some((option, error)) => ListenerFastOpen::Refused { option, error },
+        Some((option, error)) => {
+            // Where it cannot be switched off it is not there.
+            let _ = ensure_off(&socket);
+            ListenerFastOpen::Refused { option, error }
+        }
     };
     Ok(Listening {
         listener: socket.into(),
