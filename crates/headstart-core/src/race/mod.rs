@@ -328,6 +328,11 @@ impl Race {
         }
     }
 
+    /// The attempt with this number, if there is one.
+    pub fn id(&self, index: usize) -> Option<AttemptId> {
+        (index < self.attempts.len()).then_some(AttemptId(index))
+    }
+
     /// The kind of an attempt, and the position of its address.
     pub fn attempt(&self, id: AttemptId) -> Option<(AttemptKind, usize)> {
         let attempt = self.attempts.get(id.index())?;
