@@ -99,6 +99,17 @@ impl Log {
         taken
     }
 
+    /// Takes a whole flight at once, or nothing.
+    pub(super) fn accept_flight(&mut self, bytes: &[u8]) -> bool {
+        let gathering = matches!(self.boundary, Boundary::Gathering { .. });
+        if !gathering || !self.is_empty() || bytes.len() > self.room() {
+            return false;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.end_flight();
+        true
+    }
+
     /// The flight is what was accepted so far. A framed message that is not
     /// complete never will be, as far as racing goes.
     pub(super) fn end_flight(&mut self) {

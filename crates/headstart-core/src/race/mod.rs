@@ -123,6 +123,16 @@ impl Race {
         Accepted::Bytes(taken)
     }
 
+    /// Takes these bytes, all of them, as the whole first flight, where the
+    /// flight is known only by what is written and nothing was. Otherwise
+    /// takes nothing and says `false`.
+    pub fn write_first_flight(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        self.tick(now);
+        let taken = !self.finishing && !self.is_dead() && self.log.accept_flight(bytes);
+        self.advance();
+        taken
+    }
+
     /// Ends the first flight where it is known only by what is written
     /// ([`FirstFlight::Asserted`], [`FirstFlight::Token`]): called on the
     /// first read, flush or shutdown. Otherwise nothing.

@@ -1,0 +1,200 @@
+//! Where races begin.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_core::config::{
+    FirstFlight, Kinds, LoserClose, Peer, RaceBuilder, RaceConfig, Schedule, TARGETS_MAX,
+};
+use headstart_core::framing::token::Id;
+use headstart_core::race::Race;
+
+use crate::budget::Budget;
+use crate::driver::{Driver, Queue};
+use crate::race::Running;
+use crate::runtime::Runtime;
+use crate::stream::RaceStream;
+use crate::target::Target;
+
+/// Dials by races. Clones share one driver task, which ends with the last
+/// clone and the last undecided race.
+#[derive(Clone, Debug)]
+pub struct Dialer<R: Runtime> {
+    shared: Arc<Shared<R>>,
+}
+
+#[derive(Debug)]
+struct Shared<R: Runtime> {
+    runtime: R,
+    settings: DialerBuilder<R>,
+    queue: Arc<Queue<R>>,
+}
+
+impl<R: Runtime> Drop for Shared<R> {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl<R: Runtime> Dialer<R> {
+    /// Starts from the defaults of [`RaceConfig::builder`].
+    pub fn builder(runtime: R) -> DialerBuilder<R> {
+        DialerBuilder {
+            runtime,
+            options: R::Options::default(),
+            budget: Budget::process(),
+            race: RaceConfig::builder(),
+            token: false,
+        }
+    }
+
+    /// Dials, and returns at once when the addresses are known: plain's SYN is
+    /// on its way, and the stream can be written to (R1).
+    ///
+    /// **Cancel safety.** Dropping the future before it is ready dials nothing.
+    ///
+    /// # Errors
+    /// If the name is not found, has no address, or every attempt fails on the
+    /// spot; a wrong setting is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub async fn dial(&self, target: impl Into<Target>) -> io::Result<RaceStream<R>> {
+        let mut addresses = target.into().resolve(&self.shared.runtime).await?;
+        addresses.truncate(TARGETS_MAX);
+        let runtime = self.shared.runtime.clone();
+        let began = runtime.now();
+        let settings = &self.shared.settings;
+        let mut race = settings.race.clone();
+        if settings.token {
+            race = race.first_flight(FirstFlight::Token { id: token_id()? });
+        }
+        for address in &addresses {
+            race = race.target(runtime.syn_payload(*address));
+        }
+        let config = race.build().map_err(invalid)?;
+        let race = Race::new(config, began);
+        let (options, budget) = (settings.options.clone(), settings.budget.clone());
+        let running = Running::new(race, runtime, addresses, options, budget);
+        let cell = self.shared.queue.adopt(running);
+        let failed = cell.with(|running, cx| {
+            running.drive(cx);
+            running.race.ending()
+        });
+        match failed {
+            Some(ending) => Err(crate::error::write_error(Some(ending))),
+            None => Ok(RaceStream::new(cell)),
+        }
+    }
+
+    /// Races that are not settled: those undecided, those whose application is
+    /// gone but whose bytes are not out, and handshakes that fetch a cookie.
+    pub fn unsettled(&self) -> usize {
+        self.shared.queue.live()
+    }
+}
+
+/// Builds a [`Dialer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DialerBuilder<R: Runtime> {
+    runtime: R,
+    options: R::Options,
+    budget: Budget,
+    race: RaceBuilder,
+    token: bool,
+}
+
+impl<R: Runtime> DialerBuilder<R> {
+    /// What the first bytes written will be (R13). Default: unstated, so
+    /// there is one plain attempt per address and no race.
+    pub fn first_flight(mut self, first_flight: FirstFlight) -> Self {
+        self.race = self.race.first_flight(first_flight);
+        self.token = false;
+        self
+    }
+
+    /// Puts the first flight under a Token of its own for every dial. The
+    /// peer must be a gate that expects one.
+    pub fn token(mut self) -> Self {
+        self.token = true;
+        self.race = self.race.first_flight(FirstFlight::Asserted);
+        self
+    }
+
+    /// What the peers do with a first message that arrives twice. Default:
+    /// they act on it twice, so they are not raced.
+    pub fn peer(mut self, peer: Peer) -> Self {
+        self.race = self.race.peer(peer);
+        self
+    }
+
+    /// Races peers that are not known to debounce, too.
+    pub fn insist(mut self, insist: bool) -> Self {
+        self.race = self.race.insist(insist);
+        self
+    }
+
+    /// Which kinds of attempt may be used. Default: both.
+    pub fn kinds(mut self, kinds: Kinds) -> Self {
+        self.race = self.race.kinds(kinds);
+        self
+    }
+
+    /// When attempts start. Default: at once.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.race = self.race.schedule(schedule);
+        self
+    }
+
+    /// How losers are closed. Default: abortively.
+    pub fn losers(mut self, losers: LoserClose) -> Self {
+        self.race = self.race.losers(losers);
+        self
+    }
+
+    /// Most bytes held beyond the first flight; default 64 KiB.
+    pub fn held_max(mut self, bytes: usize) -> Self {
+        self.race = self.race.held_max(bytes);
+        self
+    }
+
+    /// Time between attempts to different addresses; default 250 ms.
+    pub fn address_delay(mut self, delay: Duration) -> Self {
+        self.race = self.race.address_delay(delay);
+        self
+    }
+
+    /// Socket options of every attempt.
+    pub fn options(mut self, options: R::Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The bound on extra attempts; default: the process's.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Checks the settings and starts the driver.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) with a
+    /// [`ConfigError`](headstart_core::config::ConfigError) inside.
+    pub fn build(self) -> io::Result<Dialer<R>> {
+        self.race.clone().target(0).build().map_err(invalid)?;
+        let queue = Queue::new();
+        let runtime = self.runtime.clone();
+        runtime.spawn(Driver::new(queue.clone(), runtime.clone()));
+        Ok(Dialer { shared: Arc::new(Shared { runtime, settings: self, queue }) })
+    }
+}
+
+fn token_id() -> io::Result<Id> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    Ok(Id(id))
+}
+
+fn invalid(error: headstart_core::config::ConfigError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}

@@ -1,0 +1,311 @@
+//! One race at work: the core's state machine, and the sockets it asked for.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
+
+use headstart_core::race::{
+    AttemptId, AttemptKind, Close, Event, Failure, FailureKind, Progress, Race, Step, SynData,
+};
+use headstart_core::time::Instant;
+
+use crate::budget::{Budget, Permit};
+use crate::error::failure_of;
+use crate::runtime::{Runtime, Stream};
+
+/// A socket of the race's.
+#[derive(Debug)]
+struct Slot<S> {
+    stream: S,
+    data_in_syn: bool,
+    /// It has said all that the race needs to hear: a reply, or its end.
+    heard: bool,
+    _permit: Option<Permit>,
+}
+
+/// A race and its sockets.
+#[derive(Debug)]
+pub(crate) struct Running<R: Runtime> {
+    pub(crate) race: Race,
+    runtime: R,
+    addresses: Vec<SocketAddr>,
+    options: R::Options,
+    budget: Budget,
+    slots: Vec<Option<Slot<R::Stream>>>,
+    /// The connection, until its application comes for it.
+    pub(crate) handed: Option<R::Stream>,
+    /// When to drive again, unless something happens before.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) reader: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
+    settled: bool,
+}
+
+impl<R: Runtime> Running<R> {
+    pub(crate) fn new(
+        race: Race,
+        runtime: R,
+        addresses: Vec<SocketAddr>,
+        options: R::Options,
+        budget: Budget,
+    ) -> Self {
+        Self {
+            race,
+            runtime,
+            addresses,
+            options,
+            budget,
+            slots: Vec::new(),
+            handed: None,
+            deadline: None,
+            reader: None,
+            writer: None,
+            settled: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    /// Nothing is left to drive.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Brings the race up to date with its sockets and the time.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.settled {
+            return;
+        }
+        loop {
+            let heard = self.listen(cx);
+            let acted = self.act();
+            if !heard && !acted {
+                return;
+            }
+        }
+    }
+
+    /// Whoever waits may have something to do.
+    pub(crate) fn take_wakers(&mut self) -> [Option<Waker>; 2] {
+        let moved = self.race.is_flushed()
+            || self.race.is_finished()
+            || self.handed.is_some()
+            || self.settled
+            || self.race.ending().is_some();
+        match moved {
+            true => [self.reader.take(), self.writer.take()],
+            false => [None, None],
+        }
+    }
+
+    /// Reads from the connection while it is still being handed what was
+    /// written before.
+    pub(crate) fn read_early(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let slot = self.race.chosen().and_then(|id| self.slots.get(id.index())?.as_ref());
+        match slot {
+            Some(slot) if slot.heard => poll_read(&slot.stream, cx, buf),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Tells the race what its sockets say; whether they said anything.
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.runtime.now();
+        let mut heard = false;
+        for index in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else {
+                continue;
+            };
+            let Some(id) = self.race.id(index) else {
+                continue;
+            };
+            let opening = self.race.is_opening(id);
+            if let Some(event) = slot.poll_reply(cx) {
+                if opening && event == Event::Replied {
+                    self.race.handle(now, id, Event::Opened(slot.syn_data()));
+                }
+                self.race.handle(now, id, event);
+                heard = true;
+            } else if opening || self.race.is_blocked(id) {
+                if let Poll::Ready(result) = slot.stream.poll_writable(cx) {
+                    let event = match result.and_then(|()| slot.stream.take_error()) {
+                        Err(error) => Event::Failed(failure_of(&error)),
+                        Ok(()) if opening => Event::Opened(slot.syn_data()),
+                        Ok(()) => Event::Writable,
+                    };
+                    self.race.handle(now, id, event);
+                    heard = true;
+                }
+            }
+        }
+        heard
+    }
+
+    /// Does what the race asks; whether that gave its sockets something to say.
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        let now = self.runtime.now();
+        loop {
+            if let Some(id) = self.race.take() {
+                self.handed = self.release(id).map(|slot| slot.stream);
+            }
+            match self.race.poll(now) {
+                Step::Start(id) => {
+                    acted = true;
+                    let event = self.start(id);
+                    self.race.handle(now, id, event);
+                }
+                Step::Look(id) => {
+                    let event = match self.slot(id).map(|slot| slot.stream.try_peek()) {
+                        Some(result) => reply(result).unwrap_or(Event::Quiet),
+                        None => Event::Quiet,
+                    };
+                    self.race.handle(now, id, event);
+                }
+                Step::Write(id) => {
+                    let event = self.write(id);
+                    acted |= event == Event::Blocked;
+                    self.race.handle(now, id, event);
+                }
+                Step::Shutdown(id) => {
+                    let event = match self.slot(id).map(|slot| slot.stream.shutdown_write()) {
+                        Some(Err(error)) => Event::Failed(failure_of(&error)),
+                        Some(Ok(())) | None => Event::Finished,
+                    };
+                    self.race.handle(now, id, event);
+                }
+                Step::Close(id, close) => match (self.release(id), close) {
+                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+                    (Some(slot), Close::Graceful) => drop(slot),
+                    (None, _) => {}
+                },
+                Step::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return acted;
+                }
+                Step::Settled => {
+                    self.settled = true;
+                    self.deadline = None;
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, id: AttemptId) -> Event {
+        let target = self.race.attempt(id);
+        let address = target.and_then(|(kind, target)| Some((kind, self.addresses.get(target)?)));
+        let Some((kind, address)) = address else {
+            return Event::NotStarted(Failure::new(FailureKind::Other));
+        };
+        let extra = self.slots.iter().flatten().next().is_some();
+        let permit = match extra {
+            true => match self.budget.take() {
+                Some(permit) => Some(permit),
+                None => return Event::NotStarted(Failure::new(FailureKind::NoResources)),
+            },
+            false => None,
+        };
+        let flight = match kind {
+            AttemptKind::Plain => &[],
+            // Nothing is held when Fast Open starts beside others, and the
+            // flight is one piece.
+            AttemptKind::FastOpen => self.race.unsent(id)[0],
+        };
+        match self.runtime.start(*address, kind, flight, &self.options) {
+            Ok((stream, progress)) => {
+                let data_in_syn = matches!(progress, Progress::DataInSyn(_));
+                let slot = Slot { stream, data_in_syn, heard: false, _permit: permit };
+                if self.slots.len() <= id.index() {
+                    self.slots.resize_with(id.index() + 1, || None);
+                }
+                if let Some(place) = self.slots.get_mut(id.index()) {
+                    *place = Some(slot);
+                }
+                Event::Started(progress)
+            }
+            Err(error) if error.not_had => Event::NotStarted(error.failure),
+            Err(error) => Event::Failed(error.failure),
+        }
+    }
+
+    fn write(&self, id: AttemptId) -> Event {
+        let Some(slot) = self.slot(id) else {
+            return Event::Failed(Failure::new(FailureKind::Other));
+        };
+        let bufs = self.race.unsent(id).map(IoSlice::new);
+        match slot.stream.try_write_vectored(&bufs) {
+            Ok(written) => Event::Wrote(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
+            Err(error) => match slot.stream.try_peek() {
+                // What came before the end still counts: it is read first.
+                Ok(1..) => Event::Replied,
+                _ => Event::Failed(failure_of(&error)),
+            },
+        }
+    }
+
+    fn slot(&self, id: AttemptId) -> Option<&Slot<R::Stream>> {
+        self.slots.get(id.index())?.as_ref()
+    }
+
+    fn release(&mut self, id: AttemptId) -> Option<Slot<R::Stream>> {
+        self.slots.get_mut(id.index())?.take()
+    }
+}
+
+impl<S: Stream> Slot<S> {
+    /// A reply, an end or a failure, told once.
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        while !self.heard {
+            let event = match self.stream.poll_readable(cx) {
+                Poll::Pending => return None,
+                Poll::Ready(Ok(())) => reply(self.stream.try_peek()),
+                Poll::Ready(Err(error)) => Some(Event::Failed(failure_of(&error))),
+            };
+            if event.is_some() {
+                self.heard = true;
+                return event;
+            }
+        }
+        None
+    }
+
+    fn syn_data(&self) -> SynData {
+        match self.data_in_syn {
+            false => SynData::None,
+            true => match self.stream.syn_data_acked() {
+                Ok(true) => SynData::Acknowledged,
+                Ok(false) => SynData::Ignored,
+                Err(_) => SynData::Sent,
+            },
+        }
+    }
+}
+
+/// What a look at a socket tells the race; nothing, if there is nothing to read.
+fn reply(peeked: io::Result<usize>) -> Option<Event> {
+    match peeked {
+        Ok(0) => Some(Event::Ended),
+        Ok(_) => Some(Event::Replied),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Event::Failed(failure_of(&error))),
+    }
+}
+
+/// Waits and reads.
+pub(crate) fn poll_read<S: Stream>(
+    stream: &S,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        std::task::ready!(stream.poll_readable(cx))?;
+        match stream.try_read(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the driver needs of an async runtime: sockets with readiness, a timer,
+//! the time, and a place for its one task.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use headstart_core::Instant;
+use headstart_core::race::{AttemptKind, Failure, Progress};
+
+/// An async runtime, with the operating system behind it.
+pub trait Runtime: Clone + Debug + Send + Sync + 'static {
+    /// The runtime's own TCP stream.
+    type Stream: Stream;
+    /// The runtime's own TCP listener.
+    type Listener: Listener<Stream = Self::Stream>;
+    /// A timer of the runtime's.
+    type Timer: Timer;
+    /// Socket options of attempts.
+    type Options: Clone + Debug + Default + Send + Sync + 'static;
+
+    /// The time, on the clock that the runtime's timers follow.
+    fn now(&self) -> Instant;
+
+    /// Starts an attempt, its first flight in hand, without waiting. A plain
+    /// attempt takes nothing of the flight.
+    ///
+    /// # Errors
+    /// [`StartError`] tells an attempt that could not be had from one that failed.
+    fn start(
+        &self,
+        address: SocketAddr,
+        kind: AttemptKind,
+        flight: &[u8],
+        options: &Self::Options,
+    ) -> Result<(Self::Stream, Progress), StartError>;
+
+    /// Most bytes that one SYN to this address is taken to carry.
+    fn syn_payload(&self, address: SocketAddr) -> usize;
+
+    /// The addresses of a host.
+    fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// A timer that is not set.
+    fn timer(&self) -> Self::Timer;
+
+    /// Runs a task until it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// A TCP stream of the runtime's, as the race and the gate use it. The `try_`
+/// methods never wait; where one says
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), the matching `poll_` method
+/// waits for the next change.
+pub trait Stream: Debug + Send + Sync + Unpin + 'static {
+    /// Ready when there may be something to read.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when there may be room to write; for the first time, when the
+    /// handshake is complete.
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads without taking: 0 is end of file, 1 is something.
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing yet. Any other: the connection failed.
+    fn try_peek(&self) -> io::Result<usize>;
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// As [`try_peek`](Self::try_peek).
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// `WouldBlock`: no room yet. Any other: the connection failed.
+    fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// The pending error of the socket, taken.
+    ///
+    /// # Errors
+    /// That error.
+    fn take_error(&self) -> io::Result<()>;
+
+    /// Whether data in the SYN was acknowledged (on an accepted stream:
+    /// whether data came in the SYN).
+    ///
+    /// # Errors
+    /// If the system does not say.
+    fn syn_data_acked(&self) -> io::Result<bool>;
+
+    /// Sends FIN behind what was written.
+    ///
+    /// # Errors
+    /// If the connection is not open.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Closes by RST, leaving no TIME_WAIT.
+    fn close_abortively(self);
+}
+
+/// A TCP listener of the runtime's.
+pub trait Listener: Debug + Send + Sync + Unpin + 'static {
+    /// What it accepts.
+    type Stream: Stream;
+
+    /// Accepts a connection.
+    ///
+    /// # Errors
+    /// As the system tells them; [`after_error`](Self::after_error) says what
+    /// they mean.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
+
+    /// What to do after an error of [`poll_accept`](Self::poll_accept).
+    fn after_error(&self, error: &io::Error) -> AfterAcceptError;
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// What a failed accept means to the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterAcceptError {
+    /// The connection is gone, the listener is well: accept the next.
+    Retry,
+    /// Something has run out: accept again after a pause.
+    BackOff,
+    /// The listener is broken.
+    Stop,
+}
+
+/// A timer of the runtime's.
+pub trait Timer: Send + Unpin + 'static {
+    /// Ready once the time has come; a different time sets it anew.
+    fn poll_at(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;
+}
+
+/// Why an attempt did not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// What it means to the race.
+    pub failure: Failure,
+    /// Whether it could not be had (no descriptor, no port, no Fast Open
+    /// here), as opposed to tried and failed (R12).
+    pub not_had: bool,
+    /// The system's error.
+    pub source: io::Error,
+}
+

@@ -1,0 +1,368 @@
+//! The stream that a dial gives.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use headstart_core::race::{Accepted, Exit, Outcome, Report};
+use headstart_core::time::Instant;
+
+use crate::driver::Cell;
+use crate::error::{failure_of, read_result, write_error};
+use crate::race::poll_read;
+use crate::runtime::Runtime;
+
+/// One logical connection: a race first, then the runtime's own stream.
+///
+/// Until the connection is chosen, reads, writes, flushes and shutdowns drive
+/// the race; so does the dialer's driver, so that nobody needs to poll (R16).
+/// From the first byte of reply on they are the runtime's own.
+///
+/// **Cancel safety.** Every `poll_` method may be abandoned at any time: a
+/// write takes bytes if and only if it is ready, and nothing read is lost.
+/// Dropping the stream delivers what was written and closes, as a plain
+/// connection would.
+#[derive(Debug)]
+pub struct RaceStream<R: Runtime> {
+    cell: Arc<Cell<R>>,
+    /// The connection, once the race has handed it over.
+    stream: Option<R::Stream>,
+    /// Whether a byte of reply, or the end, has been read from it.
+    answered: Option<Instant>,
+    finished: bool,
+}
+
+impl<R: Runtime> RaceStream<R> {
+    pub(crate) fn new(cell: Arc<Cell<R>>) -> Self {
+        Self { cell, stream: None, answered: None, finished: false }
+    }
+
+    /// States the whole first flight in one call, for a race under a Token or
+    /// an assertion: these bytes and no others.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if something was written
+    /// before, or the bytes do not fit in a flight; nothing is taken then.
+    pub fn first_flight(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pick_up(|running, cx| {
+            let now = running.now();
+            let taken = running.race.write_first_flight(now, bytes);
+            running.drive(cx);
+            match taken {
+                true => Ok(()),
+                false => Err(io::ErrorKind::InvalidInput.into()),
+            }
+        })
+    }
+
+    /// What happened so far: who ran, who won, what it cost.
+    pub fn report(&self) -> Report {
+        let mut report = self.cell.look(|running| running.race.report());
+        let winner = report.attempts.iter_mut().find(|a| a.outcome == Outcome::Won);
+        if let Some(winner) = winner {
+            winner.first_byte = winner.first_byte.or(self.answered);
+        }
+        report
+    }
+
+    /// The runtime's own stream.
+    ///
+    /// # Errors
+    /// Gives itself back while the connection is not chosen, or has not been
+    /// handed everything written.
+    pub fn into_inner(mut self) -> Result<R::Stream, Self> {
+        self.pick_up(|running, cx| running.drive(cx));
+        match self.stream.take() {
+            Some(stream) => Ok(stream),
+            None => Err(self),
+        }
+    }
+
+    /// The runtime's own stream, once it may be written to directly.
+    pub fn get_ref(&self) -> Option<&R::Stream> {
+        self.stream.as_ref()
+    }
+
+    /// For adapters: the stream to read from, once the race is past caring.
+    pub fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
+        self.answered?;
+        self.stream.as_mut().map(Pin::new)
+    }
+
+    /// For adapters: the stream to write to, once all before it was handed over.
+    pub fn direct_write(&mut self) -> Option<Pin<&mut R::Stream>> {
+        if self.finished {
+            return None;
+        }
+        self.stream.as_mut().map(Pin::new)
+    }
+
+    /// Reads while the race goes on, up to and including the first byte of
+    /// reply. The first call ends a first flight that is known only by what is
+    /// written.
+    ///
+    /// # Errors
+    /// When every attempt is out: a [`RaceError`](crate::RaceError) with all
+    /// their reasons.
+    pub fn poll_read_racing(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            if let Some(stream) = &self.stream {
+                let result = ready!(poll_read(stream, cx, buf));
+                return Poll::Ready(self.first_answer(result));
+            }
+            let polled = self.pick_up(|running, socket_cx| {
+                let now = running.now();
+                running.race.end_flight(now);
+                running.drive(socket_cx);
+                if let Some(ending) = running.race.ending() {
+                    return Poll::Ready(Some(read_result(ending)));
+                }
+                if running.handed.is_some() {
+                    return Poll::Ready(None);
+                }
+                match running.read_early(socket_cx, buf) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending => {
+                        running.reader = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            });
+            if let Some(result) = ready!(polled) {
+                if result.is_ok() {
+                    self.answered = Some(self.now());
+                }
+                return Poll::Ready(result);
+            }
+        }
+    }
+
+    /// Writes while the race goes on. `Ok(None)`: nothing was taken, write to
+    /// [`direct_write`](Self::direct_write).
+    ///
+    /// # Errors
+    /// As [`poll_read_racing`](Self::poll_read_racing);
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after a shutdown.
+    pub fn poll_write_racing(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<Option<usize>>> {
+        if self.finished {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.stream.is_some() {
+            return Poll::Ready(Ok(None));
+        }
+        self.pick_up(|running, socket_cx| {
+            for _ in 0..2 {
+                let now = running.now();
+                let pieces = bufs.iter().map(|buf| &**buf);
+                match running.race.write_vectored(now, pieces) {
+                    Accepted::Bytes(taken) => {
+                        running.drive(socket_cx);
+                        return Poll::Ready(Ok(Some(taken)));
+                    }
+                    Accepted::Finished => {
+                        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                    }
+                    Accepted::Dead => {
+                        return Poll::Ready(Err(write_error(running.race.ending())));
+                    }
+                    Accepted::Full | Accepted::Bound(_) => running.drive(socket_cx),
+                }
+                if running.handed.is_some() {
+                    return Poll::Ready(Ok(None));
+                }
+            }
+            running.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    /// Flushes while the race goes on: ready when the connection is chosen or
+    /// a kernel holds everything written. Ends a first flight that is known
+    /// only by what is written. `Ok(false)`: flush
+    /// [`direct_write`](Self::direct_write).
+    ///
+    /// # Errors
+    /// As [`poll_read_racing`](Self::poll_read_racing).
+    pub fn poll_flush_racing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.stream.is_some() {
+            return Poll::Ready(Ok(false));
+        }
+        self.pick_up(|running, socket_cx| {
+            let now = running.now();
+            running.race.end_flight(now);
+            running.drive(socket_cx);
+            if running.handed.is_some() || running.race.is_flushed() {
+                return Poll::Ready(Ok(true));
+            }
+            if running.race.ending().is_some() {
+                return Poll::Ready(Err(write_error(running.race.ending())));
+            }
+            running.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    /// Shuts writing down while the race goes on: ready when FIN is handed to
+    /// a kernel (R11, R16). `Ok(false)`: shut down
+    /// [`direct_write`](Self::direct_write).
+    ///
+    /// # Errors
+    /// As [`poll_read_racing`](Self::poll_read_racing).
+    pub fn poll_shutdown_racing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.finished {
+            return Poll::Ready(Ok(true));
+        }
+        if self.stream.is_some() {
+            return Poll::Ready(Ok(false));
+        }
+        let polled = self.pick_up(|running, socket_cx| {
+            let now = running.now();
+            running.race.shutdown(now);
+            running.drive(socket_cx);
+            if running.handed.is_some() || running.race.is_finished() {
+                return Poll::Ready(Ok(true));
+            }
+            if running.race.ending().is_some() {
+                return Poll::Ready(Err(write_error(running.race.ending())));
+            }
+            running.writer = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        self.finished |= matches!(polled, Poll::Ready(Ok(_)));
+        polled
+    }
+
+    /// Works on the race and, if it has handed over the connection, takes it.
+    fn pick_up<T>(
+        &mut self,
+        work: impl FnOnce(&mut crate::race::Running<R>, &mut Context<'_>) -> T,
+    ) -> T {
+        if self.stream.is_some() {
+            return self.cell.with(work);
+        }
+        let (result, handed) = self.cell.with(|running, cx| {
+            let result = work(running, cx);
+            (result, running.handed.take())
+        });
+        self.stream = handed;
+        result
+    }
+
+    /// The first answer, or none: where the connection is a sole survivor, its
+    /// failure is told with the others' (R5).
+    fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        if self.answered.is_some() {
+            return result;
+        }
+        let exit = match &result {
+            Ok(1..) => {
+                self.answered = Some(self.now());
+                return result;
+            }
+            Ok(0) => Exit::Ended { whole: true },
+            Err(error) => Exit::Failed(failure_of(error)),
+        };
+        let ending = self.cell.look(|running| {
+            let id = running.race.chosen()?;
+            let (kind, _) = running.race.attempt(id)?;
+            Some(running.race.reasons().end(id, kind, exit))
+        });
+        match ending {
+            Some(ending) => read_result(ending),
+            None => result,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.cell.look(|running| running.now())
+    }
+}
+
+impl<R: Runtime> Drop for RaceStream<R> {
+    fn drop(&mut self) {
+        if self.stream.is_none() {
+            self.cell.with(|running, cx| {
+                drop(running.handed.take());
+                let now = running.now();
+                running.race.abandon(now);
+                running.drive(cx);
+            });
+        }
+    }
+}
+
+impl<R: Runtime> AsyncRead for RaceStream<R>
+where
+    R::Stream: AsyncRead,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.direct_read() {
+            Some(stream) => stream.poll_read(cx, buf),
+            None => self.poll_read_racing(cx, buf),
+        }
+    }
+}
+
+impl<R: Runtime> AsyncWrite for RaceStream<R>
+where
+    R::Stream: AsyncWrite,
+{
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(written) = ready!(self.poll_write_racing(cx, bufs))? {
+            return Poll::Ready(Ok(written));
+        }
+        match self.direct_write() {
+            Some(stream) => stream.poll_write_vectored(cx, bufs),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if ready!(self.poll_flush_racing(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        match self.direct_write() {
+            Some(stream) => stream.poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if ready!(self.poll_shutdown_racing(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        match self.direct_write() {
+            Some(stream) => stream.poll_close(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
