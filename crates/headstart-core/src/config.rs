@@ -149,6 +149,16 @@ impl RaceConfig {
             },
         }
     }
+
+    /// Whether the first flight may go to more than one connection at all. If
+    /// not, the first plain one to open is the connection.
+    pub(crate) fn copies(&self) -> bool {
+        match self.kinds {
+            Kinds::PlainOnly => false,
+            Kinds::FastOpenOnly => true,
+            Kinds::Both => self.peer != Peer::Unaware || self.insist,
+        }
+    }
 }
 
 /// Builds a [`RaceConfig`]; wrong settings fail in [`build`](Self::build).

@@ -54,7 +54,8 @@ pub enum Event {
     /// Answer to [`Step::Start`](super::Step::Start): the socket could not be
     /// had, or not with Fast Open (R12).
     NotStarted(Failure),
-    /// The handshake is complete; what became of data in the SYN.
+    /// The handshake is complete; what became of data in the SYN, as far as
+    /// is known. May come again when more is.
     Opened(SynData),
     /// Answer to [`Step::Write`](super::Step::Write): the kernel took so many bytes.
     Wrote(usize),
@@ -68,9 +69,10 @@ pub enum Event {
     Quiet,
     /// At least one byte of reply is there to be read (R3).
     Replied,
-    /// End of file before any reply.
+    /// End of file before any reply. Of the connection itself it changes
+    /// nothing: the application reads it there.
     Ended,
-    /// It failed.
+    /// It failed. Whether or not a socket is left, it is asked to be closed.
     Failed(Failure),
 }
 
@@ -105,6 +107,9 @@ pub(super) enum State {
     },
     /// The application has the connection.
     Taken,
+    /// Out between [`Step::Start`](super::Step::Start) and its answer: if a
+    /// socket comes of it, that is closed.
+    Recalled,
     /// Closed, or about to be.
     Out,
 }
@@ -124,9 +129,11 @@ pub(super) enum Effect {
     Replied,
     /// It is out for this reason; its socket is to be closed if it had one.
     Exit(Exit),
+    /// Its peer ended it, when it had `taken` bytes of the log.
+    Ended { taken: usize },
     /// It holds a cookie now, which is all that was wanted of it.
     Fetched,
-    /// A socket came to an attempt that is out: close it.
+    /// A socket may have come to an attempt that is out: close it.
     Stray,
 }
 
@@ -162,14 +169,21 @@ impl State {
                 };
                 (next, Effect::Opened(syn_data))
             }
-            (Self::Handshake { .. } | Self::Open { .. }, E::Replied) => (self, Effect::Replied),
+            // What has replied is open, whether or not that was seen first.
+            (Self::Handshake { taken, .. }, E::Replied) => {
+                let next = Self::Open {
+                    taken,
+                    writable: true,
+                    finished: false,
+                };
+                (next, Effect::Replied)
+            }
+            (Self::Open { .. }, E::Replied) => (self, Effect::Replied),
+            (Self::Open { .. }, E::Opened(syn_data)) => (self, Effect::Opened(syn_data)),
             (Self::Handshake { .. } | Self::Open { .. }, E::Quiet) => (self, Effect::Quiet),
-            (Self::Handshake { taken, .. } | Self::Open { taken, .. }, E::Ended) => (
-                Self::Out,
-                Effect::Exit(Exit::Ended {
-                    whole: taken >= log_len,
-                }),
-            ),
+            (Self::Handshake { taken, .. } | Self::Open { taken, .. }, E::Ended) => {
+                (Self::Out, Effect::Ended { taken })
+            }
             (Self::Handshake { .. } | Self::Open { .. }, E::Failed(failure)) => {
                 (Self::Out, Effect::Exit(Exit::Failed(failure)))
             }
@@ -234,10 +248,11 @@ impl State {
                 (Self::Out, Effect::Fetched)
             }
 
-            (Self::Out, E::Started(_)) => (Self::Out, Effect::Stray),
+            (Self::Recalled, E::Started(_) | E::Failed(_)) => (Self::Out, Effect::Stray),
+            (Self::Recalled, E::NotStarted(_)) => (Self::Out, Effect::None),
 
             (
-                Self::Waiting | Self::Taken,
+                Self::Waiting | Self::Taken | Self::Out,
                 E::Started(_)
                 | E::NotStarted(_)
                 | E::Opened(_)
@@ -270,7 +285,7 @@ impl State {
                 | E::Writable
                 | E::Finished,
             )
-            | (Self::Open { .. }, E::Started(_) | E::NotStarted(_) | E::Opened(_))
+            | (Self::Open { .. }, E::Started(_) | E::NotStarted(_))
             | (
                 Self::Fetching { .. },
                 E::Started(_)
@@ -282,17 +297,15 @@ impl State {
                 | E::Quiet,
             )
             | (
-                Self::Out,
-                E::NotStarted(_)
-                | E::Opened(_)
+                Self::Recalled,
+                E::Opened(_)
                 | E::Wrote(_)
                 | E::Blocked
                 | E::Writable
                 | E::Finished
                 | E::Quiet
                 | E::Replied
-                | E::Ended
-                | E::Failed(_),
+                | E::Ended,
             ) => (self, Effect::None),
         }
     }
@@ -301,7 +314,7 @@ impl State {
     pub(super) const fn contends(self) -> bool {
         match self {
             Self::Waiting | Self::Due | Self::Handshake { .. } | Self::Open { .. } => true,
-            Self::Fetching { .. } | Self::Taken | Self::Out => false,
+            Self::Fetching { .. } | Self::Taken | Self::Recalled | Self::Out => false,
         }
     }
 
@@ -309,7 +322,12 @@ impl State {
     pub(super) const fn has_socket(self) -> bool {
         match self {
             Self::Handshake { .. } | Self::Open { .. } => true,
-            Self::Waiting | Self::Due | Self::Fetching { .. } | Self::Taken | Self::Out => false,
+            Self::Waiting
+            | Self::Due
+            | Self::Fetching { .. }
+            | Self::Taken
+            | Self::Recalled
+            | Self::Out => false,
         }
     }
 

@@ -45,7 +45,7 @@ impl Race {
                 State::Waiting | State::Due | State::Handshake { .. } | State::Open { .. } => {
                     self.leave(other, Exit::Lost);
                 }
-                State::Fetching { .. } | State::Taken | State::Out => {}
+                State::Fetching { .. } | State::Taken | State::Recalled | State::Out => {}
             }
         }
         if let Some(attempt) = self.attempts.get_mut(id.index()) {
@@ -64,6 +64,7 @@ impl Race {
         // Bytes that must not be copied, or not yet, go to the first connection
         // that opens, and to no other.
         let uncopied = match self.log.boundary() {
+            _ if !self.config.copies() => true,
             Boundary::Uncopied => true,
             Boundary::Scanning(_) => !self.log.is_empty(),
             Boundary::Gathering { .. } | Boundary::Complete(_) => false,
@@ -74,6 +75,7 @@ impl Race {
             return self.choose(id);
         }
         if self.log.held() == 0 {
+            self.cutover.looked = 0;
             return;
         }
         let now = self.now;
@@ -201,7 +203,11 @@ impl Race {
                 State::Waiting | State::Due | State::Handshake { .. } => {
                     self.leave(id, Exit::Lost);
                 }
-                State::Open { .. } | State::Fetching { .. } | State::Taken | State::Out => {}
+                State::Open { .. }
+                | State::Fetching { .. }
+                | State::Taken
+                | State::Recalled
+                | State::Out => {}
             }
         }
     }

@@ -84,10 +84,12 @@ impl Log {
     pub(super) fn accept<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> usize {
         let mut taken = 0;
         for piece in pieces {
-            let room = self.room();
-            let part = piece.get(..room.min(piece.len())).unwrap_or(piece);
-            self.bytes.extend_from_slice(part);
+            let part = prefix(piece, self.room());
             self.scan(part);
+            // Where the scan has found the flight's end, there is room for
+            // less: held bytes have a bound of their own.
+            let part = prefix(part, self.room());
+            self.bytes.extend_from_slice(part);
             taken += part.len();
             if part.len() < piece.len() {
                 break;
@@ -171,4 +173,9 @@ impl Log {
             room.copy_from_slice(&header.encode());
         }
     }
+}
+
+/// At most the first `most` bytes.
+fn prefix(bytes: &[u8], most: usize) -> &[u8] {
+    bytes.get(..most).unwrap_or(bytes)
 }

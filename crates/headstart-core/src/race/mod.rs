@@ -95,6 +95,9 @@ impl Race {
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Accepted {
         self.tick(now);
+        if let Some(id) = self.handed_over() {
+            return Accepted::Bound(id);
+        }
         if self.finishing {
             return Accepted::Finished;
         }
@@ -138,7 +141,8 @@ impl Race {
     /// first read, flush or shutdown. Otherwise nothing.
     pub fn end_flight(&mut self, now: Instant) {
         self.tick(now);
-        if matches!(self.log.boundary(), Boundary::Gathering { .. }) {
+        if matches!(self.log.boundary(), Boundary::Gathering { .. }) && self.handed_over().is_none()
+        {
             self.log.end_flight();
             self.advance();
         }
@@ -148,6 +152,9 @@ impl Race {
     /// on every attempt, or after held bytes on the chosen one (R11).
     pub fn shutdown(&mut self, now: Instant) {
         self.tick(now);
+        if self.handed_over().is_some() {
+            return;
+        }
         self.finishing = true;
         self.log.end_flight();
         self.advance();
@@ -157,6 +164,9 @@ impl Race {
     /// connection would deliver it (R16), then everything is closed.
     pub fn abandon(&mut self, now: Instant) {
         self.tick(now);
+        if self.handed_over().is_some() {
+            return;
+        }
         self.abandoned = true;
         if self.log.is_empty() && !self.finishing {
             for id in self.ids() {
@@ -175,7 +185,11 @@ impl Race {
         let taken = match self.state(id) {
             State::Due => 0,
             State::Handshake { taken, .. } | State::Open { taken, .. } => taken,
-            State::Waiting | State::Fetching { .. } | State::Taken | State::Out => {
+            State::Waiting
+            | State::Fetching { .. }
+            | State::Taken
+            | State::Recalled
+            | State::Out => {
                 return [&[], &[]];
             }
         };
@@ -191,6 +205,9 @@ impl Race {
     /// Takes what happened to an attempt.
     pub fn handle(&mut self, now: Instant, id: AttemptId, event: Event) {
         self.tick(now);
+        if self.says_nothing(id, event) {
+            return;
+        }
         let limit = self.limit(id);
         let Some(attempt) = self.attempts.get_mut(id.index()) else {
             return;
@@ -212,8 +229,11 @@ impl Race {
                 self.turns.leader_started(attempt.turn, now);
             }
             Effect::Opened(syn_data) => {
-                attempt.report.opened = Some(now);
-                attempt.report.syn_data = syn_data;
+                attempt.report.opened.get_or_insert(now);
+                // What was not sent cannot be acknowledged.
+                if attempt.report.syn_data == SynData::Sent {
+                    attempt.report.syn_data = syn_data;
+                }
             }
             Effect::Quiet => self.cutover.looked(id),
             Effect::Replied => {
@@ -222,6 +242,10 @@ impl Race {
                 self.choose(id);
             }
             Effect::Exit(exit) => self.leave_with(id, exit, Some(Close::Abortive)),
+            Effect::Ended { taken } => {
+                let whole = taken >= self.whole_flight();
+                self.leave_with(id, Exit::Ended { whole }, Some(Close::Abortive));
+            }
             Effect::Fetched => attempt.close = Some(Close::Abortive),
             Effect::Stray => attempt.close = Some(Close::Abortive),
         }
@@ -254,14 +278,7 @@ impl Race {
         }) {
             return Step::Write(id);
         }
-        if let Some(id) = self.find(|id, attempt| match attempt.state {
-            State::Open {
-                taken,
-                finished: false,
-                ..
-            } => self.may_finish(id, taken),
-            _ => false,
-        }) {
+        if let Some(id) = self.find(|id, _| self.owes_fin(id)) {
             return Step::Shutdown(id);
         }
         if self.is_over() {
@@ -307,9 +324,10 @@ impl Race {
 
     /// Whether FIN was handed to a kernel, on the connection once it is chosen.
     pub fn is_finished(&self) -> bool {
-        self.attempts.iter().any(|attempt| {
-            matches!(attempt.state, State::Open { finished: true, .. })
-                || attempt.report.outcome == Outcome::Out(Exit::Delivered)
+        self.attempts.iter().any(|attempt| match attempt.state {
+            State::Open { finished, .. } => finished,
+            State::Taken => self.finishing,
+            _ => attempt.report.outcome == Outcome::Out(Exit::Delivered),
         })
     }
 
@@ -375,6 +393,31 @@ impl Race {
         self.log.len()
     }
 
+    /// Whether an event is an answer that nobody asked for, or the end of the
+    /// connection, which the application will read there itself.
+    fn says_nothing(&self, id: AttemptId, event: Event) -> bool {
+        match event {
+            Event::Finished => !self.owes_fin(id),
+            Event::Quiet => self.to_look_at().is_none(),
+            Event::Ended => self.chosen == Some(id),
+            _ => false,
+        }
+    }
+
+    /// What an attempt must have taken so that its end of file answers all of
+    /// the first flight (R4).
+    fn whole_flight(&self) -> usize {
+        match self.log.is_empty() {
+            true => 0,
+            false => self.log.flight().unwrap_or(self.log.len()),
+        }
+    }
+
+    /// The connection, once the application has it.
+    fn handed_over(&self) -> Option<AttemptId> {
+        self.chosen.filter(|id| self.state(*id) == State::Taken)
+    }
+
     /// Clocks may jump; for the race, time only goes forward.
     fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -414,18 +457,21 @@ impl Race {
 
     /// How far into the log an attempt may go.
     fn limit(&self, id: AttemptId) -> usize {
-        if self.chosen == Some(id) {
-            return match self.log.boundary() {
-                Boundary::Gathering { .. } => 0,
-                Boundary::Uncopied | Boundary::Scanning(_) | Boundary::Complete(_) => {
-                    self.log.len()
-                }
-            };
-        }
-        match self.log.boundary() {
-            _ if self.chosen.is_some() => 0,
-            Boundary::Complete(end) => *end,
-            Boundary::Scanning(_) | Boundary::Gathering { .. } | Boundary::Uncopied => 0,
+        let flight = self.log.flight().unwrap_or(0);
+        let Some(attempt) = self.attempts.get(id.index()) else {
+            return 0;
+        };
+        match (self.chosen, self.log.boundary()) {
+            (Some(chosen), _) if chosen != id => 0,
+            // The network may deliver a SYN twice: it carries the flight, no
+            // more (R13), and plain's carries nothing.
+            _ if attempt.state == State::Due && attempt.is(AttemptKind::Plain) => 0,
+            _ if attempt.state == State::Due => flight,
+            (None, _) => flight,
+            (Some(_), Boundary::Gathering { .. }) => 0,
+            (Some(_), Boundary::Uncopied | Boundary::Scanning(_) | Boundary::Complete(_)) => {
+                self.log.len()
+            }
         }
     }
 
@@ -447,10 +493,21 @@ impl Race {
             && (self.chosen == Some(id) || self.chosen.is_none() && self.log.held() == 0)
     }
 
+    fn owes_fin(&self, id: AttemptId) -> bool {
+        match self.state(id) {
+            State::Open {
+                taken,
+                finished: false,
+                ..
+            } => self.may_finish(id, taken),
+            _ => false,
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.attempts
             .iter()
-            .all(|attempt| matches!(attempt.state, State::Taken | State::Out))
+            .all(|attempt| matches!(attempt.state, State::Taken | State::Recalled | State::Out))
     }
 
     /// Whether no attempt is, or can become, the connection.
@@ -487,6 +544,7 @@ impl Race {
         }
         let started = !matches!(attempt.state, State::Waiting | State::Due)
             && !matches!(exit, Exit::NotStarted(_));
+        let recalled = attempt.state == State::Due && attempt.report.started.is_some();
         attempt.report.outcome = Outcome::Out(match exit {
             Exit::Lost if !started => Exit::NotStarted(NotStarted::Decided),
             exit => exit,
@@ -497,7 +555,10 @@ impl Race {
         } else {
             attempt.report.started = None;
         }
-        attempt.state = State::Out;
+        attempt.state = match recalled {
+            true => State::Recalled,
+            false => State::Out,
+        };
     }
 
     /// Brings everything that follows from the state and the time up to date.

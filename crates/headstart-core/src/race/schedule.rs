@@ -8,7 +8,7 @@ use super::flight::Boundary;
 use super::{
     Attempt, AttemptId, AttemptKind, AttemptReport, Close, Exit, NotStarted, Outcome, Race, SynData,
 };
-use crate::config::{COOKIE_WAIT, FirstFlight, Kinds, Peer, RaceConfig, Schedule};
+use crate::config::{COOKIE_WAIT, FirstFlight, Kinds, RaceConfig, Schedule};
 use crate::time::Instant;
 
 /// A turn: attempts that start together, some time after the turn before.
@@ -121,13 +121,7 @@ fn kept_from_starting(config: &RaceConfig, kind: AttemptKind) -> Option<NotStart
         AttemptKind::FastOpen if config.first_flight == FirstFlight::Unstated => {
             Some(NotStarted::NotReplaySafe)
         }
-        AttemptKind::FastOpen
-            if config.peer == Peer::Unaware
-                && !config.insist
-                && config.kinds != Kinds::FastOpenOnly =>
-        {
-            Some(NotStarted::PeerUnaware)
-        }
+        AttemptKind::FastOpen if !config.copies() => Some(NotStarted::PeerUnaware),
         AttemptKind::FastOpen => None,
     }
 }
@@ -194,7 +188,9 @@ impl Race {
             let Some(attempt) = self.attempts.get(id.index()) else {
                 continue;
             };
-            if attempt.state != State::Waiting || !attempt.is(AttemptKind::FastOpen) {
+            if !matches!(attempt.state, State::Waiting | State::Due)
+                || !attempt.is(AttemptKind::FastOpen)
+            {
                 continue;
             }
             let fits = |end: usize| end <= attempt.syn_payload || self.fast_open_only();
