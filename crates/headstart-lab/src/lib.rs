@@ -1,3 +1,107 @@
-//! Headstart: lab.
+//! Real kernels, unreal network: a laboratory for TCP on one machine.
+//!
+//! A [`Lab`] is a client and two servers, each in a network namespace of its
+//! own with the kernel's real TCP, and between them a wire of ours: a delay, a
+//! bounded queue, and a middlebox that follows one [`Rule`] to the letter. What
+//! a program does on a path that drops SYNs with data, or that falls silent
+//! after the handshake, can then be seen instead of guessed.
+//!
+//! ```no_run
+//! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
+//! use headstart_lab::{Family, Lab, Rule};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     headstart_lab::enter()?; // first thing in `main`, before any thread
+//!     let lab = Lab::builder().rtt(Duration::from_millis(50)).build()?;
+//!     let address = (lab.server_addr(Family::V4), 80);
+//!     let listener = lab.server().run(move || TcpListener::bind(address))??;
+//!     let server = lab.server().spawn(move || listener.accept()?.0.write_all(b"hello"))?;
+//!
+//!     lab.set_rule(Rule::DropSynWithData); // a plain dial does not mind
+//!     let mut hello = String::new();
+//!     lab.client().run(|| TcpStream::connect(address)?.read_to_string(&mut hello))??;
+//!     assert_eq!(hello, "hello");
+//!     println!("{}", lab.stats());
+//!     server.join().expect("the server does not panic")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # How it is built
+//!
+//! ```text
+//!  client's namespace         relay's namespace             servers' namespaces
+//!  192.0.2.1                                                192.0.2.2
+//!  2001:db8::1                                              2001:db8::2
+//!  +--------+   veth   +----------------------------+ veth  +--------+
+//!  |  eth0  |==========| packet socket   pkt socket |=======|  eth0  | server
+//!  +--------+          |      \   rule,    /        |       +--------+
+//!                      |       \  delay,  /         | veth  +--------+
+//!                      |        + queue  +----------|=======|  eth0  | second server
+//!                      +----------------------------+       +--------+
+//! ```
+//!
+//! One thread in the relay's namespace reads every packet from a packet socket,
+//! shows it to the middlebox, and writes it to the other side half a round trip
+//! later. Nothing else connects the namespaces. No program (`ip`, `tc`) and no
+//! kernel module beside `veth` and `af_packet` is needed.
+//!
+//! # Rights
+//!
+//! Root, or rather `CAP_SYS_ADMIN`, `CAP_NET_ADMIN` and `CAP_NET_RAW`, is
+//! enough. An ordinary user gets all three by [`enter`], which moves the process
+//! into a user namespace of its own where the system allows that. Where it does
+//! not, [`LabError`] says what is missing; tests hand it to [`skip_or_fail`].
+//!
+//! # Limits
+//!
+//! - Linux only; elsewhere the crate is empty.
+//! - The wire has a delay but no bandwidth: it is as fast as one relay thread.
+//!   Segmentation offload is switched off, so every packet on it is one that a
+//!   real network could carry (MTU 1500).
+//! - The middlebox stands in the middle of the path: what it answers itself (a
+//!   reset, an unreachable) arrives after half a round trip.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+mod builder;
+mod checksum;
+mod enter;
+mod error;
+mod flows;
+mod host;
+mod lab;
+mod middlebox;
+mod namespace;
+mod netlink;
+mod packet_socket;
+mod pcap;
+mod queue;
+mod relay;
+mod rewrite;
+mod rng;
+mod rule;
+mod segment;
+mod stats;
+mod topology;
+mod trace;
+
+pub use builder::LabBuilder;
+pub use enter::{REQUIRE_LAB, check, enter, skip_or_fail};
+pub use error::{LabError, Part};
+pub use host::Host;
+pub use lab::Lab;
+pub use rule::{ParseRuleError, Rule};
+pub use segment::{FastOpenOption, OptionKind, Segment};
+pub use stats::{Counters, Stats};
+pub use topology::{Direction, Family};
+pub use trace::{Fate, TraceEntry};

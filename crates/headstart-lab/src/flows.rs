@@ -1,0 +1,92 @@
+//! The middlebox's memory of connections: bounded, oldest out first.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+};
+
+use crate::{
+    rule::Rule,
+    segment::Segment,
+    topology::{Direction, Port},
+};
+
+/// How many connections the middlebox remembers.
+pub(crate) const FLOWS_MAX: usize = 65_536;
+
+/// A connection's two ends, whichever way a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlowKey {
+    client: SocketAddr,
+    server: SocketAddr,
+}
+
+impl FlowKey {
+    pub(crate) fn new(direction: Direction, segment: &Segment) -> Self {
+        match direction {
+            Direction::ToServer => Self {
+                client: segment.source,
+                server: segment.destination,
+            },
+            Direction::ToClient => Self {
+                client: segment.destination,
+                server: segment.source,
+            },
+        }
+    }
+}
+
+/// What the middlebox knows of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flow {
+    /// The rule under which its SYN came.
+    pub(crate) rule: Rule,
+    /// The way its SYN went.
+    pub(crate) opened: Direction,
+    /// Sequence number of its SYN.
+    pub(crate) sequence: u32,
+    /// Its SYN carried data.
+    pub(crate) fast_open: bool,
+    /// Packets seen, both ways, the SYN included.
+    pub(crate) packets: u32,
+    /// The rule has done what it does only once.
+    pub(crate) spent: bool,
+    /// The server to which it goes.
+    pub(crate) server: Port,
+}
+
+/// Connections by their ends.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    table: HashMap<FlowKey, Flow>,
+    /// Every key of the table once, the oldest first.
+    order: VecDeque<FlowKey>,
+    capacity: usize,
+}
+
+impl Flows {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            table: HashMap::new(),
+            order: VecDeque::new(),
+            capacity,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &FlowKey) -> Option<&mut Flow> {
+        self.table.get_mut(key)
+    }
+
+    /// Remembers a connection, in place of an older one between the same ends.
+    pub(crate) fn insert(&mut self, key: FlowKey, flow: Flow) {
+        if self.table.insert(key, flow).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > self.capacity
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.table.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The lab on the real kernel: every rule, both IP versions, and what goes beside.
+//!
+//! Has a `main` of its own because [`headstart_lab::enter`] must run before the
+//! test harness starts threads.
+
+#[cfg(target_os = "linux")]
+mod exchange;
+#[cfg(target_os = "linux")]
+mod refusal;
+#[cfg(target_os = "linux")]
+mod rules;
+#[cfg(target_os = "linux")]
+mod wire;
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}
+
+#[cfg(target_os = "linux")]
+fn main() {
+    if let Some(code) = refusal::child() {
+        std::process::exit(code);
+    }
+    let arguments = libtest_mimic::Arguments::from_args();
+    if let Err(error) = headstart_lab::enter().and_then(|()| headstart_lab::check()) {
+        headstart_lab::skip_or_fail(&error);
+        return;
+    }
+    let tests = rules::tests()
+        .into_iter()
+        .chain(wire::tests())
+        .chain(refusal::tests())
+        .collect();
+    libtest_mimic::run(&arguments, tests).exit();
+}
