@@ -19,6 +19,10 @@ impl Cutover {
     pub(super) fn looked(&mut self, id: AttemptId) {
         self.looked |= bit(id);
     }
+
+    pub(super) fn looked_at(&self) -> u32 {
+        self.looked
+    }
 }
 
 fn bit(id: AttemptId) -> u32 {
@@ -174,16 +178,20 @@ impl Race {
     }
 
     fn held_too_long(&self) -> bool {
-        self.cutover
-            .held_since
-            .is_some_and(|since| self.now >= since.saturating_add(self.config.cutover_wait))
+        self.cutover_end().is_some_and(|end| self.now >= end)
+    }
+
+    /// When held bytes have waited long enough for plain.
+    pub(super) fn cutover_end(&self) -> Option<Instant> {
+        let since = self.cutover.held_since?;
+        Some(since.saturating_add(self.config.cutover_wait))
     }
 
     fn cutover_deadline(&self) -> Option<Instant> {
-        let since = self.cutover.held_since?;
+        let end = self.cutover_end()?;
         match self.open_plain() {
             Some(_) => self.grace(),
-            None => Some(since.saturating_add(self.config.cutover_wait)),
+            None => Some(end),
         }
     }
 

@@ -11,6 +11,7 @@ mod ending;
 mod flight;
 mod report;
 mod schedule;
+mod snapshot;
 mod step;
 
 use alloc::vec::Vec;
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 pub use attempt::{AttemptId, AttemptKind, Event, Progress};
 pub use ending::{Ending, Exit, Failure, FailureKind, NotStarted, Reasons};
 pub use report::{AttemptReport, Outcome, Report, SynData};
+pub use snapshot::{AttemptSnapshot, FlightPhase, Phase, Snapshot};
 pub use step::{Accepted, Close, Step};
 
 use crate::config::{Kinds, LoserClose, RaceConfig};
@@ -131,7 +133,10 @@ impl Race {
     /// takes nothing and says `false`.
     pub fn write_first_flight(&mut self, now: Instant, bytes: &[u8]) -> bool {
         self.tick(now);
-        let taken = !self.finishing && !self.is_dead() && self.log.accept_flight(bytes);
+        let taken = !self.finishing
+            && !self.is_dead()
+            && self.handed_over().is_none()
+            && self.log.accept_flight(bytes);
         self.advance();
         taken
     }

@@ -38,7 +38,11 @@ impl Turns {
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    pub(super) fn come(&self) -> usize {
+        self.come
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
         let next = self.list.get(self.come)?;
         Some(self.since.saturating_add(next.after))
     }
