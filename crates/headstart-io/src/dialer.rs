@@ -38,8 +38,17 @@ impl<R: Runtime> Drop for Shared<R> {
 }
 
 impl<R: Runtime> Dialer<R> {
-    /// Starts from the defaults of [`RaceConfig::builder`].
-    pub fn builder(runtime: R) -> DialerBuilder<R> {
+    /// Starts from the defaults of [`RaceConfig::builder`], on the runtime
+    /// that this is called in.
+    ///
+    /// # Errors
+    /// If there is no runtime.
+    pub fn builder() -> io::Result<DialerBuilder<R>> {
+        Ok(Self::builder_on(R::current()?))
+    }
+
+    /// As [`builder`](Self::builder), on a given runtime.
+    pub fn builder_on(runtime: R) -> DialerBuilder<R> {
         DialerBuilder {
             runtime,
             options: R::Options::default(),
@@ -57,7 +66,7 @@ impl<R: Runtime> Dialer<R> {
     /// # Errors
     /// If the name is not found, has no address, or every attempt fails on the
     /// spot; a wrong setting is [`InvalidInput`](io::ErrorKind::InvalidInput).
-    pub async fn dial(&self, target: impl Into<Target>) -> io::Result<RaceStream<R>> {
+    pub async fn dial(&self, target: impl Into<Target>) -> io::Result<R::RaceStream> {
         let mut addresses = target.into().resolve(&self.shared.runtime).await?;
         addresses.truncate(TARGETS_MAX);
         let runtime = self.shared.runtime.clone();
@@ -81,7 +90,7 @@ impl<R: Runtime> Dialer<R> {
         });
         match failed {
             Some(ending) => Err(crate::error::write_error(Some(ending))),
-            None => Ok(RaceStream::new(cell)),
+            None => Ok(RaceStream::new(cell).into()),
         }
     }
 

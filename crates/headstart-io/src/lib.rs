@@ -10,6 +10,7 @@ mod dialer;
 mod driver;
 mod epoch;
 mod error;
+mod gate;
 mod race;
 mod runtime;
 mod stream;
@@ -19,6 +20,10 @@ pub use budget::{BUDGET_DEFAULT, Budget};
 pub use dialer::{Dialer, DialerBuilder};
 pub use epoch::Epoch;
 pub use error::{RaceError, failure_of};
+pub use gate::{
+    ADMITTED_DEFAULT, Admitted, CLAIMS_DEFAULT, Claims, Gate, GateBuilder, GateCounters, GateEvent,
+    GateStream, MESSAGE_TIMEOUT, Via, WAITING_DEFAULT,
+};
 pub use runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 pub use stream::RaceStream;
 pub use target::Target;

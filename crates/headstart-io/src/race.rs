@@ -128,16 +128,16 @@ impl<R: Runtime> Running<R> {
                 }
                 self.race.handle(now, id, event);
                 heard = true;
-            } else if opening || self.race.is_blocked(id) {
-                if let Poll::Ready(result) = slot.stream.poll_writable(cx) {
-                    let event = match result.and_then(|()| slot.stream.take_error()) {
-                        Err(error) => Event::Failed(failure_of(&error)),
-                        Ok(()) if opening => Event::Opened(slot.syn_data()),
-                        Ok(()) => Event::Writable,
-                    };
-                    self.race.handle(now, id, event);
-                    heard = true;
-                }
+            } else if (opening || self.race.is_blocked(id))
+                && let Poll::Ready(result) = slot.stream.poll_writable(cx)
+            {
+                let event = match result.and_then(|()| slot.stream.take_error()) {
+                    Err(error) => Event::Failed(failure_of(&error)),
+                    Ok(()) if opening => Event::Opened(slot.syn_data()),
+                    Ok(()) => Event::Writable,
+                };
+                self.race.handle(now, id, event);
+                heard = true;
             }
         }
         heard

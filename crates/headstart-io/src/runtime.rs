@@ -1,7 +1,7 @@
 //! What the driver needs of an async runtime: sockets with readiness, a timer,
 //! the time, and a place for its one task.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -10,16 +10,32 @@ use std::task::{Context, Poll};
 use headstart_core::Instant;
 use headstart_core::race::{AttemptKind, Failure, Progress};
 
+use crate::gate::GateStream;
+use crate::stream::RaceStream;
+
 /// An async runtime, with the operating system behind it.
-pub trait Runtime: Clone + Debug + Send + Sync + 'static {
+pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
     /// The runtime's own TCP stream.
     type Stream: Stream;
     /// The runtime's own TCP listener.
     type Listener: Listener<Stream = Self::Stream>;
+    /// What a dial gives: [`RaceStream`] itself, or a shell of the runtime's
+    /// around it that has the runtime's own traits.
+    type RaceStream: From<RaceStream<Self>>;
+    /// What a gate admits: [`GateStream`] itself, or a shell around it.
+    type GateStream: From<GateStream<Self>> + Send;
     /// A timer of the runtime's.
     type Timer: Timer;
     /// Socket options of attempts.
     type Options: Clone + Debug + Default + Send + Sync + 'static;
+    /// Options of listeners.
+    type ListenOptions: Clone + Debug + Default + Send + Sync + 'static;
+
+    /// The runtime that this is called in.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn current() -> io::Result<Self>;
 
     /// The time, on the clock that the runtime's timers follow.
     fn now(&self) -> Instant;
@@ -36,6 +52,16 @@ pub trait Runtime: Clone + Debug + Send + Sync + 'static {
         flight: &[u8],
         options: &Self::Options,
     ) -> Result<(Self::Stream, Progress), StartError>;
+
+    /// Listens, with Fast Open where it can be had.
+    ///
+    /// # Errors
+    /// The system's.
+    fn listen(
+        &self,
+        address: SocketAddr,
+        options: &Self::ListenOptions,
+    ) -> io::Result<Self::Listener>;
 
     /// Most bytes that one SYN to this address is taken to carry.
     fn syn_payload(&self, address: SocketAddr) -> usize;
@@ -111,6 +137,8 @@ pub trait Stream: Debug + Send + Sync + Unpin + 'static {
 pub trait Listener: Debug + Send + Sync + Unpin + 'static {
     /// What it accepts.
     type Stream: Stream;
+    /// Whether Fast Open is on.
+    type FastOpen: Clone + Debug + Display + Send + Sync + 'static;
 
     /// Accepts a connection.
     ///
@@ -121,6 +149,9 @@ pub trait Listener: Debug + Send + Sync + Unpin + 'static {
 
     /// What to do after an error of [`poll_accept`](Self::poll_accept).
     fn after_error(&self, error: &io::Error) -> AfterAcceptError;
+
+    /// Whether Fast Open is really on.
+    fn fast_open(&self) -> Self::FastOpen;
 
     /// The address it listens on.
     ///

@@ -146,6 +146,11 @@ impl ListenOptions {
         self.options = options;
         self
     }
+
+    /// The options of the listener and of the sockets that it accepts.
+    pub fn socket_options(&self) -> &Options {
+        &self.options
+    }
 }
 
 impl Default for ListenOptions {

@@ -1,0 +1,78 @@
+//! Which first messages have been seen: the core's debouncer, shared between
+//! threads (D5).
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use headstart_core::debounce::{Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict};
+use headstart_core::time::Instant;
+
+/// Shards of the memory, each under a lock of its own.
+const SHARDS: usize = 16;
+
+/// First messages that any default memory holds: about 10 MiB, and 10 minutes
+/// of 430 connections a second.
+pub const CLAIMS_DEFAULT: usize = 1 << 18;
+
+/// The memory of first messages. Clones share it, and so may several gates of
+/// one process. It makes no promise against replay by an attacker: whoever can
+/// send a message after the window, or to another process, is served again.
+#[derive(Clone)]
+pub struct Claims {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    secret: Secret,
+    shards: Box<[Mutex<Debouncer>]>,
+}
+
+impl Claims {
+    /// A memory of the capacity and window of `config`, under a fresh secret.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for settings out of their
+    /// range; the system's error if it has no random bytes.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let mut secret = [0; SECRET_LEN];
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        let shard = Config { capacity: config.capacity.div_ceil(SHARDS), ..config };
+        let shards: Result<Box<[_]>, ConfigError> =
+            (0..SHARDS).map(|_| Debouncer::new(shard).map(Mutex::new)).collect();
+        let shards = shards.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self { shared: Arc::new(Shared { secret: Secret::from_bytes(&secret), shards }) })
+    }
+
+    /// Whether `message` is the first of its kind, and claims it if so.
+    pub fn observe(&self, now: Instant, message: &[u8], connection: u64) -> Verdict {
+        let digest = self.shared.secret.digest(message);
+        match self.shared.shards.get(digest.shard(SHARDS)) {
+            Some(shard) => lock(shard).observe(now, digest, connection),
+            None => Verdict::First,
+        }
+    }
+
+    /// Counters over all shards.
+    pub fn stats(&self) -> Stats {
+        let mut total = Stats::default();
+        for shard in &self.shared.shards {
+            let stats = lock(shard).stats();
+            total.first += stats.first;
+            total.duplicates += stats.duplicates;
+            total.expired += stats.expired;
+            total.forced_out += stats.forced_out;
+        }
+        total
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+fn lock(shard: &Mutex<Debouncer>) -> MutexGuard<'_, Debouncer> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
