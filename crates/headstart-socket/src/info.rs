@@ -213,8 +213,18 @@ mod tests {
         bytes[0] = 2;
         bytes[2] = 5;
         bytes[5] = OPTION_SYN_DATA | 1;
-        bytes[68..72].copy_from_slice(&1500_u32.to_ne_bytes());
-        bytes[100..104].copy_from_slice(&9_u32.to_ne_bytes());
+        for (offset, value) in [
+            (8, 8_000_u32),
+            (16, 1_460),
+            (24, 3),
+            (68, 1_500),
+            (72, 72),
+            (100, 9),
+        ] {
+            bytes[offset..][..4].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes[144..148].copy_from_slice(&10_u32.to_ne_bytes());
+        bytes[148..152].copy_from_slice(&11_u32.to_ne_bytes());
         bytes[120..128].copy_from_slice(&(1_u64 << 40).to_ne_bytes());
         let info = TcpInfo::decode(&bytes).unwrap();
         assert_eq!(info.state, State::SynSent);
@@ -222,10 +232,40 @@ mod tests {
         assert_eq!(info.timeouts, 5);
         assert!(info.syn_data_acked);
         assert_eq!(info.fast_open_failure, None);
-        assert_eq!(info.rtt, Duration::from_micros(1500));
+        assert_eq!(info.rto, Duration::from_millis(8));
+        assert_eq!(info.send_mss, 1_460);
+        assert_eq!(info.unacked, 3);
+        assert_eq!(info.rtt, Duration::from_micros(1_500));
+        assert_eq!(info.rtt_deviation, Duration::from_micros(72));
+        assert_eq!(info.not_sent, Some(10));
+        assert_eq!(info.min_rtt, Some(Duration::from_micros(11)));
         assert_eq!(info.retransmits, 9);
         assert_eq!(info.acked, Some(1 << 40));
         assert_eq!(info.received, Some(0));
+    }
+
+    #[test]
+    fn states_are_numbered_as_in_the_kernel() {
+        use State::*;
+        let named = [
+            Unknown(0),
+            Established,
+            SynSent,
+            SynRecv,
+            FinWait1,
+            FinWait2,
+            TimeWait,
+            Close,
+            CloseWait,
+            LastAck,
+            Listen,
+            Closing,
+            SynRecv,
+            Unknown(13),
+        ];
+        for (number, state) in (0..).zip(named) {
+            assert_eq!(State::from_number(number), state);
+        }
     }
 
     #[cfg(target_endian = "little")]

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use common::*;
+use headstart_socket::socket2::SockRef;
 use headstart_socket::{
     Class, FastOpenFailure, Kind, ListenOptions, Mechanism, NoFastOpen, Options, Progress,
     QueueLen, State, Step, TcpInfo, came_by_fast_open, connect, connect_with, peek, syn_payload,
@@ -302,12 +303,31 @@ fn options_reach_the_socket_and_the_hook_sees_it_unbound() {
         let accepted = accept(&server.listener);
         assert_eq!(accepted.peer_addr().unwrap().ip(), local.ip());
         assert!(dialled.stream.nodelay().unwrap());
-        // The hook made it blocking; it is not.
-        let error = io::Read::read(&mut &dialled.stream, &mut [0]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(
+            SockRef::from(&dialled.stream).nonblocking().unwrap(),
+            "whatever the hook did"
+        );
 
         let slow = connect(addr, Kind::Plain, b"", &Options::new().nodelay(false)).unwrap();
         assert!(!slow.stream.nodelay().unwrap());
+    });
+}
+
+/// One port is enough for many peers, also from a bound address.
+#[test]
+fn a_bound_address_costs_no_port_of_its_own() {
+    in_namespace(BOTH, || {
+        let [one, other] = [(); 2].map(|()| server(V4, &ListenOptions::new()));
+        let options = Options::new().bind(Some("127.0.0.2:0".parse().unwrap()));
+        set_sysctl("net/ipv4/ip_local_port_range", "40000 40000").unwrap();
+        let _first = connect(one.1, Kind::Plain, b"", &options).unwrap();
+        let _second = connect(other.1, Kind::Plain, b"", &options).unwrap();
+        let error = connect(one.1, Kind::FastOpen, b"flight", &options).unwrap_err();
+        assert_eq!(
+            (error.step(), error.class()),
+            (Step::Connect, Class::NoResources)
+        );
+        assert_eq!(error.io_error().kind(), io::ErrorKind::AddrNotAvailable);
     });
 }
 

@@ -224,6 +224,44 @@ fn settings_reach_listener_and_accepted_connections() {
 }
 
 #[test]
+fn the_backlog_holds_a_crowd_by_default() {
+    in_namespace(BOTH, || {
+        let (server, addr) = server(V4, &ListenOptions::new());
+        let crowd: Vec<_> = (0..50)
+            .map(|_| connect(addr, Kind::Plain, b"", &Options::new()).unwrap())
+            .collect();
+        for dialled in &crowd {
+            wait_writable(&dialled.stream);
+            assert_eq!(
+                TcpInfo::of(&dialled.stream).unwrap().state,
+                State::Established
+            );
+        }
+        for _ in &crowd {
+            server.listener.accept().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_port_can_be_reused_while_old_connections_linger() {
+    in_namespace(BOTH, || {
+        let (server, addr) = server(V4, &ListenOptions::new());
+        let client = connect(addr, Kind::Plain, b"", &Options::new()).unwrap();
+        drop(accept(&server.listener));
+        wait_readable(&client.stream);
+        drop((client, server));
+        let strict = ListenOptions::new().reuse_address(false);
+        assert_eq!(
+            listen(addr, &strict).unwrap_err().step(),
+            Step::Bind,
+            "it does linger"
+        );
+        assert!(listen(addr, &ListenOptions::new()).is_ok());
+    });
+}
+
+#[test]
 fn ports_are_shared_only_when_asked() {
     in_namespace(BOTH, || {
         let shared = ListenOptions::new().reuse_port(true);

@@ -1,6 +1,7 @@
 //! A network namespace per test, and waiting without clocks.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -76,7 +77,7 @@ fn interface_request(number: libc::c_ulong, fill: impl FnOnce(&mut libc::ifreq))
 }
 
 /// Sets a sysctl of this thread's namespace.
-pub(crate) fn set_sysctl(name: &str, value: u32) -> io::Result<()> {
+pub(crate) fn set_sysctl(name: &str, value: impl Display) -> io::Result<()> {
     fs::write(format!("/proc/sys/{name}"), value.to_string())
 }
 
