@@ -1,0 +1,41 @@
+//! The matrix: Fast Open on and off at either end, every middlebox, both IP
+//! versions, on the real kernel. Every cell has its expected winner, round
+//! trips, content and number of handler calls.
+
+#![allow(unreachable_pub, reason = "a test binary is all there is")]
+
+#[cfg(target_os = "linux")]
+mod cell;
+#[cfg(target_os = "linux")]
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(target_os = "linux")]
+mod expect;
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}
+
+#[cfg(target_os = "linux")]
+fn main() {
+    use headstart_lab::{Family, Rule};
+    use libtest_mimic::{Arguments, Failed, Trial};
+
+    let arguments = Arguments::from_args();
+    if !common::lab_or_skip() {
+        return;
+    }
+    let mut trials = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        for client in [true, false] {
+            for server in [true, false] {
+                for rule in Rule::ALL {
+                    let cell = cell::Cell { family, client, server, rule };
+                    trials.push(Trial::test(cell.name(), move || {
+                        cell.run().map_err(|error| Failed::from(error.to_string()))
+                    }));
+                }
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
