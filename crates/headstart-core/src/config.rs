@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::framing::token::Id;
-use crate::framing::{FLIGHT_MAX, Framing};
+use crate::framing::{FLIGHT_MAX, Framing, NoiseHeader};
 use crate::race::AttemptKind;
 
 /// Most addresses of one peer that a race dials.
@@ -106,6 +106,19 @@ pub enum FirstFlight {
         /// Random bytes, never used twice.
         id: Id,
     },
+}
+
+impl FirstFlight {
+    /// A TLS ClientHello, and nothing after it.
+    pub const fn tls() -> Self {
+        Self::Framed(Framing::tls_client_hello())
+    }
+
+    /// A Noise handshake's first message. If it carries a payload, this
+    /// asserts that acting on the payload twice does no harm.
+    pub const fn noise(header: NoiseHeader) -> Self {
+        Self::Framed(Framing::noise(header))
+    }
 }
 
 /// One address of the peer, as far as a race needs to know it.
