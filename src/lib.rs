@@ -1,6 +1,13 @@
-//! TCP Fast Open that cannot hurt.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub use headstart_core as core;
+
+pub use headstart_core::config::{FirstFlight, Kinds, LoserClose, Peer, Schedule};
+pub use headstart_core::framing::{Framing, NoiseHeader};
+pub use headstart_core::race::Report;
+pub use headstart_io::{Budget, Claims, GateCounters, GateEvent, RaceError, Target, Via};
+pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
+
 #[cfg(feature = "tokio")]
-pub use headstart_tokio::*;
+pub use headstart_tokio as tokio;

@@ -9,9 +9,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use headstart::{
-    Admitted, Dialer, DialerBuilder, Framing, Gate, GateBuilder, GateCounters, Peer, RaceStream,
-};
+use headstart::tokio::{Admitted, Dialer, DialerBuilder, Gate, GateBuilder, RaceStream};
+use headstart::{Framing, GateCounters, Peer};
 use headstart_lab::{Family, Host, Lab};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
