@@ -1,3 +1,41 @@
-//! The `headstart` command.
+//! The `headstart` command: see TCP Fast Open raced, race it, and serve races.
 #![forbid(unsafe_code)]
-fn main() {}
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+mod attempts;
+mod cli;
+#[cfg(target_os = "linux")]
+mod demo;
+#[cfg(not(target_os = "linux"))]
+#[path = "demo/elsewhere.rs"]
+mod demo;
+mod dial;
+mod echo;
+mod exit;
+mod output;
+mod race;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Race(args) => race::run(args),
+        Command::Serve(args) => serve::run(args),
+    };
+    exit::code(done)
+}

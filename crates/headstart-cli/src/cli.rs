@@ -1,0 +1,304 @@
+//! What can be typed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use headstart_tokio::core::framing::FLIGHT_MAX;
+use headstart_tokio::core::framing::token::HEADER_LEN;
+
+/// Longest first flight under a Token, in bytes.
+pub(crate) const SIZE_MAX: usize = FLIGHT_MAX - HEADER_LEN;
+
+/// Longest time that may be asked for, in seconds: a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+/// TCP Fast Open that cannot hurt: plain TCP and Fast Open dialled at once,
+/// the first answer wins.
+#[derive(Debug, Parser)]
+#[command(
+    name = "headstart",
+    version,
+    after_help = "Start with `headstart demo`: it needs no network, no root and no set-up.\n\
+                  \n\
+                  Results go to standard output, everything else to standard error.\n\
+                  Exit status: 0 all well, 1 something failed, 2 wrong usage."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show on this machine what plain TCP, Fast Open and Headstart do on
+    /// good and hostile paths
+    Demo(DemoArgs),
+    /// Dial a server that `headstart serve` runs, and time its answers
+    Race(RaceArgs),
+    /// Echo every byte, behind a gate that admits each first message once
+    Serve(ServeArgs),
+}
+
+/// Measures how long the first byte of a reply takes, in round trips: with
+/// plain TCP, with Fast Open alone, and with Headstart, over one middlebox
+/// after the other. Real kernels on both sides, in network namespaces of this
+/// machine; the delay and the middleboxes between them are made here. Linux
+/// only; where user namespaces are allowed, no root is needed.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Round trip of the simulated path in milliseconds. Below 10, the time
+    /// that the machine itself takes shows.
+    #[arg(long, value_name = "MS", default_value_t = 50,
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..=500))]
+    pub(crate) rtt: u64,
+
+    /// Print one JSON document with every measurement instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Dials HOST:PORT so many times, one after the other. Each dial writes random
+/// bytes as its first flight, under a Token, and waits until all of them have
+/// come back. The other end must be an echo behind a gate that expects Tokens,
+/// as `headstart serve` is.
+///
+/// Exit status: 0 if every dial went well, 1 if one failed, 2 for wrong usage.
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct RaceArgs {
+    /// The server: a name or an address, and a port; an IPv6 address in
+    /// brackets
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) server: Server,
+
+    /// How many dials
+    #[arg(short, long = "dials", value_name = "N", default_value_t = 1,
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..=1_000_000))]
+    pub(crate) n: u64,
+
+    /// What to dial with
+    #[arg(long, value_enum, default_value_t = Mode::Headstart)]
+    pub(crate) mode: Mode,
+
+    /// Bytes of the first flight, and of each further exchange. Up to 1,376
+    /// fit into one SYN (IPv6: 1,356); longer ones are not raced.
+    #[arg(long, value_name = "BYTES", default_value_t = 512,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=SIZE_MAX as u64))]
+    pub(crate) size: usize,
+
+    /// Exchanges on each connection, the first flight's included
+    #[arg(long, value_name = "K", default_value_t = 1,
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..=1_000_000))]
+    pub(crate) exchanges: u64,
+
+    /// Time for one dial with all its exchanges
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
+    pub(crate) timeout: Duration,
+
+    /// Print one line of JSON for each dial and one with a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Listens on ADDR, reads each connection's first message, resets later copies
+/// of messages seen before, and sends back every byte that it gets, until the
+/// client has finished. Ends on SIGINT or SIGTERM.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on, such as 127.0.0.1:4000 or [::]:4000; port 0
+    /// takes any free one
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: SocketAddr,
+
+    /// Where a connection's first message ends
+    #[arg(long, value_enum, default_value_t = FramingName::Token)]
+    pub(crate) framing: FramingName,
+
+    /// Admit later copies of a first message too
+    #[arg(long)]
+    pub(crate) no_debounce: bool,
+
+    /// Do not ask the kernel for Fast Open
+    #[arg(long = "no-fastopen")]
+    pub(crate) no_fast_open: bool,
+
+    /// How long a connection's first message may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
+    pub(crate) message_timeout: Duration,
+
+    /// Longest first message, a Token's header of 24 bytes included
+    #[arg(long, value_name = "BYTES", default_value_t = FLIGHT_MAX,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=FLIGHT_MAX as u64))]
+    pub(crate) message_max: usize,
+
+    /// Print one line of JSON for each event, and a summary at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to dial with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Plain TCP alone
+    Plain,
+    /// Fast Open alone, with none of its dangers averted
+    #[value(name = "fastopen")]
+    FastOpen,
+    /// Both at once; the first answer wins
+    Headstart,
+}
+
+impl Mode {
+    /// All of them, in the order in which they are shown.
+    #[cfg(target_os = "linux")]
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::FastOpen, Self::Headstart];
+
+    /// Its name in arguments and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::FastOpen => "fastopen",
+            Self::Headstart => "headstart",
+        }
+    }
+}
+
+/// Where a connection's first message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FramingName {
+    /// Headstart's own header, which is removed; what `headstart race` sends
+    Token,
+    /// A TLS ClientHello
+    Tls,
+    /// A Noise message behind its length in two bytes, big-endian
+    Noise,
+    /// A message behind its length in four bytes, big-endian, which do not
+    /// count themselves. You assert that no two clients begin with the same
+    /// message: otherwise use --no-debounce, or the second is turned away as a
+    /// copy of the first.
+    Length,
+}
+
+impl FramingName {
+    /// Its name in arguments and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Tls => "tls",
+            Self::Noise => "noise",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// A host and a port to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// A name, or an address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl FromStr for Server {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Self::new(address.ip().to_string(), address.port());
+        }
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or("no port: write HOST:PORT, such as localhost:4000")?;
+        if host.contains(':') || host.contains('[') {
+            return Err("write an IPv6 address in brackets: [::1]:4000");
+        }
+        if host.is_empty() || host.chars().any(char::is_whitespace) {
+            return Err("no host: write HOST:PORT, such as localhost:4000");
+        }
+        let port = port
+            .parse()
+            .map_err(|_| "the port must be a number from 1 to 65535")?;
+        Self::new(host.to_owned(), port)
+    }
+}
+
+impl Server {
+    fn new(host: String, port: u16) -> Result<Self, &'static str> {
+        match port {
+            0 => Err("the port must be a number from 1 to 65535"),
+            _ => Ok(Self { host, port }),
+        }
+    }
+}
+
+/// A time above zero, in seconds, with a fraction or without.
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds <= SECONDS_MAX)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("not a number of seconds above 0 and up to {SECONDS_MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn servers_are_parsed() {
+        for (text, host, port) in [
+            ("localhost:80", "localhost", 80),
+            ("192.0.2.1:65535", "192.0.2.1", 65535),
+            ("[2001:db8::1]:443", "2001:db8::1", 443),
+        ] {
+            let server: Server = text.parse().unwrap();
+            assert_eq!((server.host.as_str(), server.port), (host, port));
+            assert_eq!(server.to_string(), text);
+        }
+        for text in [
+            "",
+            ":",
+            "host",
+            "host:",
+            ":80",
+            "host:0",
+            "host:65536",
+            "::1:80",
+            "[::1]",
+            "[::1]:0",
+            "a b:80",
+            "[host]:80",
+        ] {
+            assert!(text.parse::<Server>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_above_zero_and_finite() {
+        assert_eq!(duration("2.5"), Ok(Duration::from_millis(2500)));
+        for text in ["0", "-1", "inf", "NaN", "1e-12", "86401", "", "1s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Measuring one path: a lab of its own, a cookie, and then the dials.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headstart_lab::{Family, Lab, Rule};
+use tokio::runtime::Runtime;
+
+use super::path::Path;
+use super::row::{Column, Row, Sample};
+use super::server::{Calls, Server};
+use crate::cli::Mode;
+use crate::dial::{Client, Dialled, Plan};
+
+/// Dials of each mode, as long as they are quick.
+const DIALS: usize = 3;
+/// A mode whose dials have taken longer than this gets no further dial.
+const ENOUGH: Duration = Duration::from_secs(1);
+/// Bytes of each first flight.
+const SIZE: usize = 512;
+/// Round trips that late packets may take.
+const LATE: u32 = 4;
+/// Tries to fetch a cookie.
+const COOKIE_TRIES: usize = 3;
+const PORT: u16 = 4000;
+
+/// What holds for every path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) rtt: Duration,
+    /// How long a dial may take.
+    pub(super) patience: Duration,
+}
+
+impl Setting {
+    /// Patience for one SYN retransmission (RFC 6298: 1 s) and what it needs
+    /// around it.
+    pub(super) fn new(rtt: Duration) -> Self {
+        Self {
+            rtt,
+            patience: Duration::from_millis(2500) + rtt * 10,
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        // The second exchange shows whether the connection lives on.
+        Plan {
+            size: SIZE,
+            exchanges: 2,
+            patience: self.patience,
+        }
+    }
+}
+
+/// Measures one path.
+pub(super) fn row(path: Path, setting: &Setting) -> io::Result<Row> {
+    let columns = match path {
+        Path::FirstContact => first_contacts(path, setting)?,
+        Path::NoFastOpen | Path::Under(_) => {
+            Site::build(path, setting)?.measure(&Mode::ALL, DIALS)?
+        }
+    };
+    Ok(Row::new(path, columns))
+}
+
+/// Dials that have no cookie: each in a lab of its own, since it leaves one.
+fn first_contacts(path: Path, setting: &Setting) -> io::Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for mode in Mode::ALL {
+        let mut samples = Vec::new();
+        for _ in 0..DIALS {
+            let site = Site::build(path, setting)?;
+            for column in site.measure(&[mode], 1)? {
+                samples.extend(column.dials);
+            }
+        }
+        columns.extend(Column::new(mode, samples));
+    }
+    Ok(columns)
+}
+
+/// A lab with its servers. Servers stop before the wire is cut.
+#[derive(Debug)]
+struct Site<'a> {
+    path: Path,
+    setting: &'a Setting,
+    calls: Calls,
+    _servers: Vec<Server>,
+    lab: Lab,
+}
+
+impl<'a> Site<'a> {
+    fn build(path: Path, setting: &'a Setting) -> io::Result<Self> {
+        let lab = Lab::builder().rtt(setting.rtt).build()?;
+        if path == Path::NoFastOpen {
+            lab.server().set_fast_open(0x1)?;
+        }
+        let calls = Calls::default();
+        let address = server_address(&lab);
+        let mut servers = vec![Server::start(lab.server(), address, calls.clone())?];
+        if path.is_balanced() {
+            servers.push(Server::start(lab.second_server(), address, calls.clone())?);
+        }
+        Ok(Self {
+            path,
+            setting,
+            calls,
+            _servers: servers,
+            lab,
+        })
+    }
+
+    /// Measures so many dials of each mode, from the client's host.
+    fn measure(&self, modes: &[Mode], dials: usize) -> io::Result<Vec<Column>> {
+        self.lab.client().run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            if self.path.has_cookie() {
+                self.fetch_cookie(&runtime)?;
+            }
+            self.lab.set_rule(self.path.rule());
+            let mut dialled = Vec::new();
+            for mode in modes {
+                dialled.push((*mode, self.dial_some(&runtime, *mode, dials)?));
+            }
+            thread::sleep(self.setting.rtt * LATE + self.path.late());
+            let columns = dialled.into_iter().filter_map(|(mode, dialled)| {
+                Column::new(mode, dialled.into_iter().map(|d| self.sample(d)).collect())
+            });
+            Ok(columns.collect())
+        })?
+    }
+
+    fn dial_some(&self, runtime: &Runtime, mode: Mode, most: usize) -> io::Result<Vec<Dialled>> {
+        let began = Instant::now();
+        let mut dialled = Vec::new();
+        while dialled.is_empty() || (dialled.len() < most && began.elapsed() < ENOUGH) {
+            dialled.push(self.dial(runtime, mode)?);
+        }
+        Ok(dialled)
+    }
+
+    fn dial(&self, runtime: &Runtime, mode: Mode) -> io::Result<Dialled> {
+        let target = server_address(&self.lab).into();
+        runtime.block_on(async {
+            let client = Client::new(mode)?;
+            Ok(client.dial(target, self.setting.plan()).await)
+        })
+    }
+
+    fn sample(&self, dialled: Dialled) -> Sample {
+        let calls = self.calls.of(&dialled.flight);
+        Sample::new(dialled, calls, self.setting.rtt)
+    }
+
+    /// Dials with Fast Open until data goes with the SYN.
+    fn fetch_cookie(&self, runtime: &Runtime) -> io::Result<()> {
+        self.lab.set_rule(Rule::Transparent);
+        if self.path.wants_experimental_cookie() {
+            // A server that gives no cookie makes Linux ask in the older way.
+            self.lab.server().set_fast_open(0x1)?;
+            self.dial(runtime, Mode::FastOpen)?;
+            self.lab.server().set_fast_open(0x3)?;
+        }
+        for _ in 0..COOKIE_TRIES {
+            self.dial(runtime, Mode::FastOpen)?;
+            if self.dial(runtime, Mode::FastOpen)?.syn_data {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(
+            "the server gave no Fast Open cookie on a clear path",
+        ))
+    }
+}
+
+fn server_address(lab: &Lab) -> SocketAddr {
+    SocketAddr::new(lab.server_addr(Family::V4), PORT)
+}

@@ -1,0 +1,50 @@
+//! How the command ends: its exit status, and one line for what went wrong.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// What a command came to, if it could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// All of it went well: status 0.
+    Well,
+    /// Some of it did not, as its output tells: status 1.
+    Partly,
+}
+
+/// Why a command could not do its work: status 1.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Whoever read standard output has had enough: no error, status 0.
+    NobodyReads,
+    /// Anything else, in one line.
+    Because(String),
+}
+
+impl Stop {
+    /// Stops because of an error, after a few words on what was being done.
+    pub(crate) fn because(doing: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::Because(format!("{doing}: {error}"))
+    }
+
+    /// An error of writing to standard output.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::because("writing to standard output", error),
+        }
+    }
+}
+
+/// The exit status; tells the reason on standard error.
+pub(crate) fn code(done: Result<Done, Stop>) -> ExitCode {
+    match done {
+        Ok(Done::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
+        Ok(Done::Partly) => ExitCode::FAILURE,
+        Err(Stop::Because(reason)) => {
+            crate::output::complain("error", &reason);
+            ExitCode::FAILURE
+        }
+    }
+}

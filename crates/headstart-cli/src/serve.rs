@@ -1,0 +1,220 @@
+//! `headstart serve`.
+
+mod events;
+mod limits;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use headstart_tokio::core::framing::{ByteOrder, LengthPrefix, NoiseHeader, PrefixWidth};
+use headstart_tokio::{Admitted, Framing, Gate, GateCounters, ListenOptions, QueueLen};
+use serde::Serialize;
+
+use crate::cli::{FramingName, ServeArgs};
+use crate::echo;
+use crate::exit::{Done, Stop};
+use crate::output::complain;
+use events::{Event, Events, Listening};
+
+/// How long the last lines may take to be read.
+const LAST_LINE: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+pub(crate) fn run(args: &ServeArgs) -> Result<Done, Stop> {
+    limits::raise_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::because("starting", error))?;
+    let done = runtime.block_on(serve(args));
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
+    let mut ending = Ending::new().map_err(|error| Stop::because("waiting for signals", error))?;
+    let events = Arc::new(Events::start(args.json).map_err(|e| Stop::because("starting", e))?);
+    let gate = open(args, &events)?;
+    let fast_open = gate.fast_open();
+    if !fast_open.is_on() && !args.no_fast_open {
+        complain("warning", &format!("Fast Open is {fast_open}. {REMEDY}"));
+    }
+    events.tell(Event::listening(&Listening {
+        address: gate.local_addr(),
+        fast_open: fast_open.is_on(),
+        note: fast_open.to_string(),
+        framing: args.framing.name(),
+        debounce: !args.no_debounce,
+    }));
+    let echoed = Arc::new(Echoed::default());
+    let reason = loop {
+        tokio::select! {
+            admitted = gate.accept() => match admitted {
+                Ok(admitted) => { tokio::spawn(echo_one(admitted, echoed.clone())); }
+                Err(error) => break Some(error),
+            },
+            () = ending.signal() => break None,
+            () = events.closed() => break None,
+        }
+    };
+    let summary = Summary::new(gate.counters(), &echoed);
+    let last = tokio::task::spawn_blocking(move || events.end(summary));
+    match tokio::time::timeout(LAST_LINE, last).await {
+        Ok(Ok(written)) => written?,
+        Ok(Err(_)) | Err(_) => complain("warning", "nobody reads the summary"),
+    }
+    match reason {
+        None => Ok(Done::Well),
+        Some(error) => Err(Stop::because(
+            format_args!("accepting at {}", args.address),
+            error,
+        )),
+    }
+}
+
+/// What helps where Fast Open is off.
+const REMEDY: &str = "Clients get plain TCP. Turn it on with `sysctl -w net.ipv4.tcp_fastopen=3` \
+                      in this network namespace, or silence this with --no-fastopen";
+
+fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
+    let queue = if args.no_fast_open {
+        QueueLen::Off
+    } else {
+        QueueLen::Max
+    };
+    let watch = events.clone();
+    Gate::builder(framing(args.framing))
+        .and_then(|builder| {
+            builder
+                .listen_options(ListenOptions::new().fast_open(queue))
+                .debounce(!args.no_debounce)
+                .message_timeout(args.message_timeout)
+                .message_max(args.message_max)
+                .watcher(move |event| {
+                    if let Some(event) = Event::of(&event) {
+                        watch.tell(event);
+                    }
+                })
+                .bind(args.address)
+        })
+        .map_err(|error| Stop::because(format_args!("listening on {}", args.address), error))
+}
+
+fn framing(name: FramingName) -> Framing {
+    match name {
+        FramingName::Token => Framing::token(),
+        FramingName::Tls => Framing::tls_client_hello(),
+        FramingName::Noise => Framing::noise(NoiseHeader::Len16),
+        FramingName::Length => Framing::length_prefixed(LengthPrefix {
+            width: PrefixWidth::Four,
+            order: ByteOrder::Big,
+            counts_itself: false,
+        })
+        .assert_unique(),
+    }
+}
+
+async fn echo_one(admitted: Admitted, echoed: Arc<Echoed>) {
+    let mut stream = admitted.stream;
+    match echo::echo(&mut stream).await {
+        Ok(bytes) => {
+            echoed.finished.fetch_add(1, Ordering::Relaxed);
+            echoed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Err(_) => {
+            echoed.broken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What became of admitted connections.
+#[derive(Debug, Default)]
+struct Echoed {
+    finished: AtomicU64,
+    broken: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Everything, when it is over.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Summary {
+    /// Connections accepted.
+    accepted: u64,
+    /// First messages admitted.
+    first: u64,
+    duplicates: u64,
+    malformed: u64,
+    timeouts: u64,
+    /// Connections that ended before their first message was whole.
+    closed: u64,
+    evicted: u64,
+    accept_errors: u64,
+    /// Admitted connections that came to their end.
+    finished: u64,
+    /// Admitted connections that failed before.
+    broken: u64,
+    /// Bytes sent back on connections that came to their end.
+    echoed_bytes: u64,
+    /// Events that were not written because the reader was too slow.
+    unwritten_events: u64,
+}
+
+impl Summary {
+    fn new(gate: GateCounters, echoed: &Echoed) -> Self {
+        Self {
+            accepted: gate.accepted,
+            first: gate.first,
+            duplicates: gate.duplicates,
+            malformed: gate.malformed,
+            timeouts: gate.timeouts,
+            closed: gate.closed,
+            evicted: gate.evicted,
+            accept_errors: gate.accept_errors,
+            finished: echoed.finished.load(Ordering::Relaxed),
+            broken: echoed.broken.load(Ordering::Relaxed),
+            echoed_bytes: echoed.bytes.load(Ordering::Relaxed),
+            unwritten_events: 0,
+        }
+    }
+}
+
+/// What ends the server: SIGINT or SIGTERM.
+#[derive(Debug)]
+struct Ending {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Ending {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn signal(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
