@@ -39,7 +39,7 @@ impl<R: Runtime> Cell<R> {
         let was_settled = running.is_settled();
         let result = work(&mut running, &mut cx);
         let (after, settled) = (running.deadline, running.is_settled());
-        let wakers = running.take_wakers();
+        let wakers = running.take_wakers(&mut cx);
         if before != after {
             self.queue.reset_deadline(self, before, after);
         }

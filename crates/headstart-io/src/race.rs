@@ -23,6 +23,15 @@ struct Slot<S> {
     _permit: Option<Permit>,
 }
 
+/// What a writer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Room for bytes: there is none before the connection is handed over.
+    Room,
+    Flushed,
+    Finished,
+}
+
 /// A race and its sockets.
 #[derive(Debug)]
 pub(crate) struct Running<R: Runtime> {
@@ -34,10 +43,12 @@ pub(crate) struct Running<R: Runtime> {
     slots: Vec<Option<Slot<R::Stream>>>,
     /// The connection, until its application comes for it.
     pub(crate) handed: Option<R::Stream>,
+    /// Whether there was a connection to come for.
+    handed_over: bool,
     /// When to drive again, unless something happens before.
     pub(crate) deadline: Option<Instant>,
     pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
+    pub(crate) writer: Option<(Want, Waker)>,
     settled: bool,
 }
 
@@ -57,6 +68,7 @@ impl<R: Runtime> Running<R> {
             budget,
             slots: Vec::new(),
             handed: None,
+            handed_over: false,
             deadline: None,
             reader: None,
             writer: None,
@@ -87,17 +99,25 @@ impl<R: Runtime> Running<R> {
         }
     }
 
-    /// Whoever waits may have something to do.
-    pub(crate) fn take_wakers(&mut self) -> [Option<Waker>; 2] {
-        let moved = self.race.is_flushed()
-            || self.race.is_finished()
-            || self.handed.is_some()
-            || self.settled
-            || self.race.ending().is_some();
-        match moved {
-            true => [self.reader.take(), self.writer.take()],
-            false => [None, None],
-        }
+    /// Those of whoever waits and has something to do now, and of nobody
+    /// else: somebody woken in vain would wait again, and so be woken again.
+    pub(crate) fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2] {
+        let over = self.handed_over || self.settled || self.race.ending().is_some();
+        let read = self.reader.is_some() && (over || self.may_read_early(cx));
+        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
+            _ if over => true,
+            Want::Room => false,
+            Want::Flushed => self.race.is_flushed(),
+            Want::Finished => self.race.is_finished(),
+        });
+        let reader = self.reader.take_if(|_| read);
+        let writer = self.writer.take_if(|_| write);
+        [reader, writer.map(|(_, waker)| waker)]
+    }
+
+    fn may_read_early(&self, cx: &mut Context<'_>) -> bool {
+        let slot = self.race.chosen().and_then(|id| self.slot(id));
+        slot.is_some_and(|slot| slot.heard && slot.stream.poll_readable(cx).is_ready())
     }
 
     /// Reads from the connection while it is still being handed what was
@@ -150,6 +170,7 @@ impl<R: Runtime> Running<R> {
         loop {
             if let Some(id) = self.race.take() {
                 self.handed = self.release(id).map(|slot| slot.stream);
+                self.handed_over = true;
             }
             match self.race.poll(now) {
                 Step::Start(id) => {

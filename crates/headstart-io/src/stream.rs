@@ -11,7 +11,7 @@ use headstart_core::time::Instant;
 
 use crate::driver::Cell;
 use crate::error::{failure_of, read_result, write_error};
-use crate::race::poll_read;
+use crate::race::{Want, poll_read};
 use crate::runtime::Runtime;
 
 /// One logical connection: a race first, then the runtime's own stream.
@@ -184,7 +184,7 @@ impl<R: Runtime> RaceStream<R> {
                     return Poll::Ready(Ok(None));
                 }
             }
-            running.writer = Some(cx.waker().clone());
+            running.writer = Some((Want::Room, cx.waker().clone()));
             Poll::Pending
         })
     }
@@ -210,7 +210,7 @@ impl<R: Runtime> RaceStream<R> {
             if running.race.ending().is_some() {
                 return Poll::Ready(Err(write_error(running.race.ending())));
             }
-            running.writer = Some(cx.waker().clone());
+            running.writer = Some((Want::Flushed, cx.waker().clone()));
             Poll::Pending
         })
     }
@@ -238,7 +238,7 @@ impl<R: Runtime> RaceStream<R> {
             if running.race.ending().is_some() {
                 return Poll::Ready(Err(write_error(running.race.ending())));
             }
-            running.writer = Some(cx.waker().clone());
+            running.writer = Some((Want::Finished, cx.waker().clone()));
             Poll::Pending
         });
         self.finished |= matches!(polled, Poll::Ready(Ok(_)));
