@@ -13,6 +13,8 @@ mod report;
 mod schedule;
 mod snapshot;
 mod step;
+#[cfg(test)]
+mod table;
 
 use alloc::vec::Vec;
 

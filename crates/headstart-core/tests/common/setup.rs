@@ -1,0 +1,147 @@
+//! The settings of a race under test, and the bytes that its application writes.
+
+use std::time::Duration;
+
+use headstart_core::config::{FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule};
+use headstart_core::framing::token::{HEADER_LEN, Header, Id};
+use headstart_core::framing::{ByteOrder, Framing, LengthPrefix, PrefixWidth};
+
+/// What the application states of its first bytes, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flight {
+    /// A framed message of so many bytes, its length included.
+    Framed(u16),
+    /// Bytes that fail the framing's check.
+    Malformed,
+    /// Asserted to be safe to replay.
+    Asserted,
+    /// The same, under a Token.
+    Token,
+    /// Nothing is stated.
+    Unstated,
+}
+
+/// A race under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Setup {
+    pub flight: Flight,
+    pub peer: Peer,
+    pub insist: bool,
+    pub kinds: Kinds,
+    pub schedule: Schedule,
+    pub losers: LoserClose,
+    pub targets: usize,
+    pub syn_payload: usize,
+    pub held_max: usize,
+    pub address_delay: Duration,
+    pub cutover_wait: Duration,
+}
+
+const TOKEN: Id = Id([7; 16]);
+
+/// A framing whose first bytes count the rest: one byte where that is enough
+/// for a message of this length, two otherwise.
+fn framing(length: u16) -> Framing {
+    let prefix = LengthPrefix {
+        width: match width(length) {
+            1 => PrefixWidth::One,
+            _ => PrefixWidth::Two,
+        },
+        order: ByteOrder::Big,
+        counts_itself: false,
+    };
+    Framing::length_prefixed(prefix).assert_unique()
+}
+
+fn width(length: u16) -> usize {
+    if length <= 256 { 1 } else { 2 }
+}
+
+impl Setup {
+    /// Both kinds at once to one address of a peer that pairs.
+    pub const fn new(flight: Flight) -> Self {
+        Self {
+            flight,
+            peer: Peer::Pairing,
+            insist: false,
+            kinds: Kinds::Both,
+            schedule: Schedule::AtOnce,
+            losers: LoserClose::Abortive,
+            targets: 1,
+            syn_payload: 1400,
+            held_max: 2,
+            address_delay: Duration::from_nanos(20),
+            cutover_wait: Duration::from_nanos(40),
+        }
+    }
+
+    pub fn config(&self) -> RaceConfig {
+        let first_flight = match self.flight {
+            Flight::Framed(length) => FirstFlight::Framed(framing(length)),
+            Flight::Malformed => FirstFlight::Framed(framing(1)),
+            Flight::Asserted => FirstFlight::Asserted,
+            Flight::Token => FirstFlight::Token { id: TOKEN },
+            Flight::Unstated => FirstFlight::Unstated,
+        };
+        let builder = RaceConfig::builder()
+            .first_flight(first_flight)
+            .peer(self.peer)
+            .insist(self.insist)
+            .kinds(self.kinds)
+            .schedule(self.schedule)
+            .losers(self.losers)
+            .held_max(self.held_max)
+            .address_delay(self.address_delay)
+            .cutover_wait(self.cutover_wait);
+        (0..self.targets)
+            .fold(builder, |builder, _| builder.target(self.syn_payload))
+            .build()
+            .expect("settings within their ranges")
+    }
+
+    /// Whether the first flight may be copied at all.
+    pub fn copies(&self) -> bool {
+        match self.kinds {
+            Kinds::PlainOnly => false,
+            Kinds::FastOpenOnly => true,
+            Kinds::Both => self.peer != Peer::Unaware || self.insist,
+        }
+    }
+
+    /// Bytes of the log before the application's own.
+    pub fn header_len(&self) -> usize {
+        match self.flight {
+            Flight::Token => HEADER_LEN,
+            _ => 0,
+        }
+    }
+
+    /// The byte of the application's at this place.
+    pub fn app_byte(&self, place: usize) -> u8 {
+        match (self.flight, place) {
+            (Flight::Framed(length), place) if place < width(length) => {
+                let rest = length - width(length) as u16;
+                rest.to_be_bytes()[2 - width(length) + place]
+            }
+            (Flight::Malformed, 0) => 0,
+            _ => (place * 31 + 1) as u8,
+        }
+    }
+
+    /// The byte of the log at this place, when the flight has this length.
+    pub fn log_byte(&self, place: usize, flight: Option<usize>) -> u8 {
+        match place.checked_sub(self.header_len()) {
+            Some(place) => self.app_byte(place),
+            None => self.token(flight.expect("a token sent before its length was known"))[place],
+        }
+    }
+
+    fn token(&self, flight: usize) -> [u8; HEADER_LEN] {
+        let header = Header {
+            id: TOKEN,
+            flight_len: (flight - HEADER_LEN) as u16,
+            resets_losers: self.losers == LoserClose::Abortive,
+        };
+        header.encode()
+    }
+}
