@@ -152,6 +152,8 @@ impl<R: Runtime> Running<R> {
                 && let Poll::Ready(result) = slot.stream.poll_writable(cx)
             {
                 let event = match result.and_then(|()| slot.stream.take_error()) {
+                    // It is broken, but has replied: writing will find that out.
+                    Err(_) if slot.has_reply() => Event::Writable,
                     Err(error) => Event::Failed(failure_of(&error)),
                     Ok(()) if opening => Event::Opened(slot.syn_data()),
                     Ok(()) => Event::Writable,
@@ -191,10 +193,7 @@ impl<R: Runtime> Running<R> {
                     self.race.handle(now, id, event);
                 }
                 Step::Shutdown(id) => {
-                    let event = match self.slot(id).map(|slot| slot.stream.shutdown_write()) {
-                        Some(Err(error)) => Event::Failed(failure_of(&error)),
-                        Some(Ok(())) | None => Event::Finished,
-                    };
+                    let event = self.shutdown(id);
                     self.race.handle(now, id, event);
                 }
                 Step::Close(id, close) => match (self.release(id), close) {
@@ -256,15 +255,33 @@ impl<R: Runtime> Running<R> {
         let Some(slot) = self.slot(id) else {
             return Event::Failed(Failure::new(FailureKind::Other));
         };
-        let bufs = self.race.unsent(id).map(IoSlice::new);
-        match slot.stream.try_write_vectored(&bufs) {
+        let unsent = self.race.unsent(id);
+        match slot.stream.try_write_vectored(&unsent.map(IoSlice::new)) {
             Ok(written) => Event::Wrote(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
-            Err(error) => match slot.stream.try_peek() {
-                // What came before the end still counts: it is read first.
-                Ok(1..) => Event::Replied,
-                _ => Event::Failed(failure_of(&error)),
+            // What came before the end still counts (R4): it is to be read,
+            // and what cannot be sent any more is lost, as it would have been
+            // in the buffer of a plain connection.
+            Err(_) if slot.has_reply() => match self.race.chosen() {
+                Some(_) => Event::Wrote(unsent.iter().map(|part| part.len()).sum()),
+                None => Event::Replied,
             },
+            Err(error) => Event::Failed(failure_of(&error)),
+        }
+    }
+
+    fn shutdown(&self, id: AttemptId) -> Event {
+        let Some(slot) = self.slot(id) else {
+            return Event::Finished;
+        };
+        match slot.stream.shutdown_write() {
+            Ok(()) => Event::Finished,
+            // As for bytes that cannot be sent any more.
+            Err(_) if slot.has_reply() => match self.race.chosen() {
+                Some(_) => Event::Finished,
+                None => Event::Replied,
+            },
+            Err(error) => Event::Failed(failure_of(&error)),
         }
     }
 
@@ -292,6 +309,11 @@ impl<S: Stream> Slot<S> {
             }
         }
         None
+    }
+
+    /// Whether there are bytes to read, whatever else is the matter.
+    fn has_reply(&self) -> bool {
+        matches!(self.stream.try_peek(), Ok(1..))
     }
 
     fn syn_data(&self) -> SynData {

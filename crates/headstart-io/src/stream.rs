@@ -229,6 +229,10 @@ impl<R: Runtime> RaceStream<R> {
             return Poll::Ready(Ok(false));
         }
         let polled = self.pick_up(|running, socket_cx| {
+            if running.handed.is_some() {
+                // The race is past sending FIN: the connection's own affair.
+                return Poll::Ready(Ok(false));
+            }
             let now = running.now();
             running.race.shutdown(now);
             running.drive(socket_cx);
@@ -241,7 +245,7 @@ impl<R: Runtime> RaceStream<R> {
             running.writer = Some((Want::Finished, cx.waker().clone()));
             Poll::Pending
         });
-        self.finished |= matches!(polled, Poll::Ready(Ok(_)));
+        self.finished |= matches!(polled, Poll::Ready(Ok(true)));
         polled
     }
 
