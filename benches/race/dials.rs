@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use headstart::tokio::Dialer;
 use headstart::core::framing::token::{HEADER_LEN, Header, Id};
@@ -61,7 +62,8 @@ pub async fn two_bare(address: SocketAddr) -> io::Result<()> {
 }
 
 /// A race in a few lines: plain and Fast Open at once, the flight to plain
-/// once it opens, the loser reset. It knows no failure.
+/// once it opens, the first to answer is read, the other reset. It takes for
+/// granted that one answers.
 pub async fn two_sockets(address: SocketAddr) -> io::Result<()> {
     let options = Options::new();
     let message = message();
@@ -70,17 +72,27 @@ pub async fn two_sockets(address: SocketAddr) -> io::Result<()> {
         TcpStream::from_std(started.stream)
     };
     let (plain, fast_open) = (start(Kind::Plain)?, start(Kind::FastOpen)?);
-    let mut sent = false;
-    let (mut winner, loser) = loop {
+    let (mut sent, mut refused) = (false, false);
+    let mut buf = [0; 1024];
+    let loser = loop {
         tokio::select! {
             biased;
             ready = fast_open.readable() => {
                 ready?;
-                break (fast_open, plain);
+                match fast_open.try_read(&mut buf) {
+                    Ok(length) => break answer(length).map(|()| &plain),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => break Err(error),
+                }
             }
-            ready = plain.readable(), if sent => {
+            ready = plain.readable(), if sent && !refused => {
                 ready?;
-                break (plain, fast_open);
+                match plain.try_read(&mut buf) {
+                    Ok(1..) => break Ok(&fast_open),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // The server has taken it for a copy, which it is.
+                    Ok(_) | Err(_) => refused = true,
+                }
             }
             ready = plain.writable(), if !sent => {
                 ready?;
@@ -88,9 +100,8 @@ pub async fn two_sockets(address: SocketAddr) -> io::Result<()> {
                 sent = true;
             }
         }
-    };
-    answer(winner.read(&mut [0; 1024]).await?)?;
-    headstart_socket::close_abortively(loser)
+    }?;
+    socket2::SockRef::from(loser).set_linger(Some(Duration::ZERO))
 }
 
 fn answer(length: usize) -> io::Result<()> {

@@ -35,6 +35,7 @@ fn main() -> common::Outcome {
 
 #[cfg(target_os = "linux")]
 mod bench {
+    use std::io;
     use std::net::SocketAddr;
     use std::time::Duration;
 
@@ -145,9 +146,9 @@ mod bench {
                         Kind::TwoSockets => dials::two_sockets(address).await?,
                     }
                 }
-                Outcome::Ok(watch.each(self.batch))
-            })?;
-            Ok((figures, tally))
+                io::Result::Ok(watch.each(self.batch))
+            });
+            Ok((figures.map_err(|error| format!("{kind:?}: {error}"))?, tally))
         }
 
         /// Lets late packets of one batch not fall into the next.
@@ -200,7 +201,7 @@ mod bench {
         }
     }
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, Debug)]
     enum Kind {
         Race,
         Bare,
