@@ -1,4 +1,4 @@
-//! A bound on attempts beyond each race's first (R12).
+//! A bound on the attempts that racing adds (R12).
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// [`Budget`] of the caller's says otherwise.
 pub const BUDGET_DEFAULT: usize = 4096;
 
-/// How many attempts beyond the first of each race may be open at a time.
-/// Clones share it.
+/// How many Fast Open attempts may be open at a time beside others of their
+/// race. Plain attempts, which a program without races would make too, are
+/// never refused. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Budget {
     left: Arc<AtomicUsize>,

@@ -1,5 +1,6 @@
 //! Where races begin.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use headstart_core::race::Race;
 
 use crate::budget::Budget;
 use crate::driver::{Driver, Queue};
+use crate::error::write_error;
 use crate::race::Running;
 use crate::runtime::Runtime;
 use crate::stream::RaceStream;
@@ -86,10 +88,10 @@ impl<R: Runtime> Dialer<R> {
         let cell = self.shared.queue.adopt(running);
         let failed = cell.with(|running, cx| {
             running.drive(cx);
-            running.race.ending()
+            running.ending()
         });
         match failed {
-            Some(ending) => Err(crate::error::write_error(Some(ending))),
+            Some(over) => Err(write_error(over)),
             None => Ok(RaceStream::new(cell).into()),
         }
     }
@@ -98,6 +100,15 @@ impl<R: Runtime> Dialer<R> {
     /// gone but whose bytes are not out, and handshakes that fetch a cookie.
     pub fn unsettled(&self) -> usize {
         self.shared.queue.live()
+    }
+
+    /// Waits until no race is [`unsettled`](Self::unsettled): call it before
+    /// the runtime goes, so that what dropped streams had taken is delivered.
+    /// A stream that is kept without having been used keeps it waiting.
+    ///
+    /// **Cancel safety.** It only waits.
+    pub async fn settled(&self) {
+        poll_fn(|cx| self.shared.queue.poll_settled(cx)).await;
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Cell<R: Runtime> {
 impl<R: Runtime> Cell<R> {
     /// Works on the race, drives it, and wakes whoever that concerns. Sockets
     /// see one waker, the cell's, whoever polls them.
+    ///
+    /// Lock order: the race, then the queue. Nobody is woken under either:
+    /// waking, and dropping a waker, may run anybody's code.
     pub(crate) fn with<T>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T,
@@ -40,14 +43,17 @@ impl<R: Runtime> Cell<R> {
         let result = work(&mut running, &mut cx);
         let (after, settled) = (running.deadline, running.is_settled());
         let wakers = running.take_wakers(&mut cx);
-        if before != after {
-            self.queue.reset_deadline(self, before, after);
-        }
+        let replaced = running.replaced.take();
+        let driver = match before == after {
+            true => None,
+            false => self.queue.reset_deadline(self, before, after),
+        };
         drop(running);
+        drop(replaced);
         if settled && !was_settled {
             self.queue.forget(self);
         }
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().flatten().chain(driver).for_each(Waker::wake);
         result
     }
 
@@ -66,6 +72,10 @@ impl<R: Runtime> Wake for Cell<R> {
         if !self.queued.swap(true, Ordering::AcqRel) {
             let waker = {
                 let mut work = lock(&self.queue.work);
+                // A socket keeps this waker when its race is long settled.
+                if !work.live.contains_key(&self.id) {
+                    return;
+                }
                 work.ready.push_back(self.clone());
                 work.waker.take()
             };
@@ -79,7 +89,10 @@ struct Work<R: Runtime> {
     live: HashMap<u64, Arc<Cell<R>>>,
     ready: VecDeque<Arc<Cell<R>>>,
     deadlines: BTreeMap<(Instant, u64), Arc<Cell<R>>>,
+    /// The driver's.
     waker: Option<Waker>,
+    /// Those of who waits until no race is live.
+    settling: Vec<Waker>,
     next_id: u64,
     closed: bool,
 }
@@ -97,6 +110,7 @@ impl<R: Runtime> Queue<R> {
             ready: VecDeque::new(),
             deadlines: BTreeMap::new(),
             waker: None,
+            settling: Vec::new(),
             next_id: 0,
             closed: false,
         };
@@ -133,35 +147,47 @@ impl<R: Runtime> Queue<R> {
         lock(&self.work).live.len()
     }
 
-    fn forget(&self, cell: &Arc<Cell<R>>) {
-        let waker = {
-            let mut work = lock(&self.work);
-            work.live.remove(&cell.id);
-            match work.closed && work.live.is_empty() {
-                true => work.waker.take(),
-                false => None,
-            }
-        };
-        waker.into_iter().for_each(Waker::wake);
+    /// Ready when no race is in care.
+    pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut work = lock(&self.work);
+        if work.live.is_empty() {
+            return Poll::Ready(());
+        }
+        if !work.settling.iter().any(|waker| waker.will_wake(cx.waker())) {
+            work.settling.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
+    fn forget(&self, cell: &Arc<Cell<R>>) {
+        let (driver, settling) = {
+            let mut work = lock(&self.work);
+            work.live.remove(&cell.id);
+            match (work.live.is_empty(), work.closed) {
+                (true, true) => (work.waker.take(), std::mem::take(&mut work.settling)),
+                (true, false) => (None, std::mem::take(&mut work.settling)),
+                (false, _) => (None, Vec::new()),
+            }
+        };
+        driver.into_iter().chain(settling).for_each(Waker::wake);
+    }
+
+    /// Notes a race's new deadline; the driver's waker, if it must know now.
     fn reset_deadline(
         &self,
         cell: &Arc<Cell<R>>,
         before: Option<Instant>,
         after: Option<Instant>,
-    ) {
-        let waker = {
-            let mut work = lock(&self.work);
-            if let Some(before) = before {
-                work.deadlines.remove(&(before, cell.id));
-            }
-            if let Some(after) = after {
-                work.deadlines.insert((after, cell.id), cell.clone());
-            }
-            work.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
+    ) -> Option<Waker> {
+        let mut work = lock(&self.work);
+        if let Some(before) = before {
+            work.deadlines.remove(&(before, cell.id));
+        }
+        let after = after.filter(|_| work.live.contains_key(&cell.id))?;
+        work.deadlines.insert((after, cell.id), cell.clone());
+        // One that is not the earliest comes up when those before it have.
+        let earliest = work.deadlines.first_key_value().is_some_and(|((_, id), _)| *id == cell.id);
+        work.waker.take_if(|_| earliest)
     }
 }
 
@@ -230,17 +256,23 @@ impl<R: Runtime> Future for Driver<R> {
 }
 
 impl<R: Runtime> Drop for Driver<R> {
-    /// The runtime is going: let the races' sockets go too.
+    /// The runtime is going, if races are live: their sockets go with it, and
+    /// whoever waits for them is told.
     fn drop(&mut self) {
-        let (live, ready, deadlines) = {
+        let (live, ready, deadlines, settling) = {
             let mut work = lock(&self.queue.work);
             (
                 std::mem::take(&mut work.live),
                 std::mem::take(&mut work.ready),
                 std::mem::take(&mut work.deadlines),
+                std::mem::take(&mut work.settling),
             )
         };
+        for cell in live.values() {
+            cell.with(|running, _| running.orphan());
+        }
         drop((live, ready, deadlines));
+        settling.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 
 use headstart_core::race::{Ending, Failure, FailureKind, Reasons};
 
+use crate::race::Over;
+
 /// No attempt became the connection; the reasons of all of them (R4, R5).
 ///
 /// Found inside the [`io::Error`] of the operation that failed, by
@@ -29,25 +31,32 @@ impl From<RaceError> for io::Error {
         let kind = error
             .reasons
             .leading()
-            .map_or(io::ErrorKind::ConnectionAborted, |failure| kind_of(failure.kind));
+            .map_or(io::ErrorKind::ConnectionAborted, kind_of);
         io::Error::new(kind, error)
     }
 }
 
 /// What a read returns when the race ends so: end of file, or an error.
-pub(crate) fn read_result(ending: Ending) -> io::Result<usize> {
-    match ending {
-        Ending::Eof => Ok(0),
-        Ending::Failed(reasons) => Err(RaceError { reasons }.into()),
+pub(crate) fn read_result(over: Over) -> io::Result<usize> {
+    match over {
+        Over::Race(Ending::Eof) => Ok(0),
+        Over::Race(Ending::Failed(reasons)) => Err(RaceError { reasons }.into()),
+        Over::Orphaned => Err(orphaned()),
     }
 }
 
 /// What a write returns when the race ends so.
-pub(crate) fn write_error(ending: Option<Ending>) -> io::Error {
-    match ending {
-        Some(Ending::Failed(reasons)) => RaceError { reasons }.into(),
-        Some(Ending::Eof) | None => io::ErrorKind::BrokenPipe.into(),
+pub(crate) fn write_error(over: Over) -> io::Error {
+    match over {
+        Over::Race(Ending::Eof) => io::ErrorKind::BrokenPipe.into(),
+        Over::Race(Ending::Failed(reasons)) => RaceError { reasons }.into(),
+        Over::Orphaned => orphaned(),
     }
+}
+
+fn orphaned() -> io::Error {
+    let text = "the runtime that dialled was shut down before the connection was chosen";
+    io::Error::new(io::ErrorKind::NotConnected, text)
 }
 
 /// What an error of the system's means to a race.
@@ -66,8 +75,12 @@ pub fn failure_of(error: &io::Error) -> Failure {
     Failure { kind, os: error.raw_os_error() }
 }
 
-fn kind_of(failure: FailureKind) -> io::ErrorKind {
-    match failure {
+/// The kind that the system's own error had, where there was one.
+fn kind_of(failure: Failure) -> io::ErrorKind {
+    if let Some(number) = failure.os {
+        return io::Error::from_raw_os_error(number).kind();
+    }
+    match failure.kind {
         FailureKind::Refused => io::ErrorKind::ConnectionRefused,
         FailureKind::Reset => io::ErrorKind::ConnectionReset,
         FailureKind::Unreachable => io::ErrorKind::HostUnreachable,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
 use headstart_core::race::{
-    AttemptId, AttemptKind, Close, Event, Failure, FailureKind, Progress, Race, Step, SynData,
+    AttemptId, AttemptKind, Close, Ending, Event, Failure, FailureKind, Progress, Race, Step, SynData,
 };
 use headstart_core::time::Instant;
 
@@ -32,6 +32,15 @@ pub(crate) enum Want {
     Finished,
 }
 
+/// How a race ended without a connection.
+#[derive(Debug)]
+pub(crate) enum Over {
+    /// Every attempt is out.
+    Race(Ending),
+    /// The runtime that drove it is gone.
+    Orphaned,
+}
+
 /// A race and its sockets.
 #[derive(Debug)]
 pub(crate) struct Running<R: Runtime> {
@@ -49,7 +58,11 @@ pub(crate) struct Running<R: Runtime> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<(Want, Waker)>,
+    /// A waker that another has taken the place of, to be dropped unlocked.
+    pub(crate) replaced: Option<Waker>,
     settled: bool,
+    /// Whether the driver was gone before the race was settled.
+    orphan: bool,
 }
 
 impl<R: Runtime> Running<R> {
@@ -72,7 +85,9 @@ impl<R: Runtime> Running<R> {
             deadline: None,
             reader: None,
             writer: None,
+            replaced: None,
             settled: false,
+            orphan: false,
         }
     }
 
@@ -99,10 +114,47 @@ impl<R: Runtime> Running<R> {
         }
     }
 
+    /// How it ended without a connection.
+    pub(crate) fn ending(&self) -> Option<Over> {
+        match self.orphan {
+            _ if self.handed_over => None,
+            true => Some(Over::Orphaned),
+            false => self.race.ending().map(Over::Race),
+        }
+    }
+
+    /// Nobody will drive it any more: closes its sockets.
+    pub(crate) fn orphan(&mut self) {
+        if !self.settled {
+            self.slots.clear();
+            self.orphan = true;
+            self.settled = true;
+            self.deadline = None;
+        }
+    }
+
+    /// The reader waits, until it has something to do.
+    pub(crate) fn reader_waits(&mut self, cx: &Context<'_>) {
+        if !self.reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.replaced = self.reader.replace(cx.waker().clone());
+        }
+    }
+
+    /// The writer waits for something.
+    pub(crate) fn writer_waits(&mut self, want: Want, cx: &Context<'_>) {
+        match &mut self.writer {
+            Some((wanted, waker)) if waker.will_wake(cx.waker()) => *wanted = want,
+            writer => {
+                let before = writer.replace((want, cx.waker().clone()));
+                self.replaced = before.map(|(_, waker)| waker);
+            }
+        }
+    }
+
     /// Those of whoever waits and has something to do now, and of nobody
     /// else: somebody woken in vain would wait again, and so be woken again.
     pub(crate) fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2] {
-        let over = self.handed_over || self.settled || self.race.ending().is_some();
+        let over = self.handed_over || self.settled || self.ending().is_some();
         let read = self.reader.is_some() && (over || self.may_read_early(cx));
         let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
             _ if over => true,
@@ -220,7 +272,9 @@ impl<R: Runtime> Running<R> {
         let Some((kind, address)) = address else {
             return Event::NotStarted(Failure::new(FailureKind::Other));
         };
-        let extra = self.slots.iter().flatten().next().is_some();
+        // A plain attempt to the next address is no extra: a program without
+        // races would make it too.
+        let extra = kind == AttemptKind::FastOpen && self.slots.iter().flatten().next().is_some();
         let permit = match extra {
             true => match self.budget.take() {
                 Some(permit) => Some(permit),

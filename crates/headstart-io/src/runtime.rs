@@ -92,7 +92,9 @@ pub trait Stream: Debug + Send + Sync + Unpin + 'static {
     /// handshake is complete.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Reads without taking: 0 is end of file, 1 is something.
+    /// Reads without taking: 0 is end of file, 1 is something. Asks the
+    /// system itself, whatever readiness the runtime remembers: it is the last
+    /// look before a connection is given up.
     ///
     /// # Errors
     /// `WouldBlock`: nothing yet. Any other: the connection failed.

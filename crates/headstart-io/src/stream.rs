@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use headstart_core::race::{Accepted, Exit, Outcome, Report};
+use headstart_core::race::{Accepted, Ending, Exit, Outcome, Report};
 use headstart_core::time::Instant;
 
 use crate::driver::Cell;
 use crate::error::{failure_of, read_result, write_error};
-use crate::race::{Want, poll_read};
+use crate::race::{Over, Running, Want, poll_read};
 use crate::runtime::Runtime;
 
 /// One logical connection: a race first, then the runtime's own stream.
@@ -32,6 +32,15 @@ pub struct RaceStream<R: Runtime> {
     /// Whether a byte of reply, or the end, has been read from it.
     answered: Option<Instant>,
     finished: bool,
+}
+
+/// What a read found in a race.
+enum Found {
+    /// Bytes, an end or a failure of the connection, which is still being
+    /// handed what was written.
+    Early(io::Result<usize>),
+    /// No connection.
+    Over(Over),
 }
 
 impl<R: Runtime> RaceStream<R> {
@@ -123,25 +132,24 @@ impl<R: Runtime> RaceStream<R> {
                 let now = running.now();
                 running.race.end_flight(now);
                 running.drive(socket_cx);
-                if let Some(ending) = running.race.ending() {
-                    return Poll::Ready(Some(read_result(ending)));
-                }
                 if running.handed.is_some() {
                     return Poll::Ready(None);
                 }
+                if let Some(over) = running.ending() {
+                    return Poll::Ready(Some(Found::Over(over)));
+                }
                 match running.read_early(socket_cx, buf) {
-                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Ready(result) => Poll::Ready(Some(Found::Early(result))),
                     Poll::Pending => {
-                        running.reader = Some(cx.waker().clone());
+                        running.reader_waits(cx);
                         Poll::Pending
                     }
                 }
             });
-            if let Some(result) = ready!(polled) {
-                if result.is_ok() {
-                    self.answered = Some(self.now());
-                }
-                return Poll::Ready(result);
+            match ready!(polled) {
+                Some(Found::Early(result)) => return Poll::Ready(self.first_answer(result)),
+                Some(Found::Over(over)) => return Poll::Ready(read_result(over)),
+                None => {}
             }
         }
     }
@@ -165,6 +173,9 @@ impl<R: Runtime> RaceStream<R> {
         }
         self.pick_up(|running, socket_cx| {
             for _ in 0..2 {
+                if let Some(over) = running.ending() {
+                    return Poll::Ready(Err(write_error(over)));
+                }
                 let now = running.now();
                 let pieces = bufs.iter().map(|buf| &**buf);
                 match running.race.write_vectored(now, pieces) {
@@ -175,16 +186,15 @@ impl<R: Runtime> RaceStream<R> {
                     Accepted::Finished => {
                         return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
                     }
-                    Accepted::Dead => {
-                        return Poll::Ready(Err(write_error(running.race.ending())));
+                    Accepted::Full | Accepted::Bound(_) | Accepted::Dead => {
+                        running.drive(socket_cx);
                     }
-                    Accepted::Full | Accepted::Bound(_) => running.drive(socket_cx),
                 }
                 if running.handed.is_some() {
                     return Poll::Ready(Ok(None));
                 }
             }
-            running.writer = Some((Want::Room, cx.waker().clone()));
+            running.writer_waits(Want::Room, cx);
             Poll::Pending
         })
     }
@@ -207,10 +217,10 @@ impl<R: Runtime> RaceStream<R> {
             if running.handed.is_some() || running.race.is_flushed() {
                 return Poll::Ready(Ok(true));
             }
-            if running.race.ending().is_some() {
-                return Poll::Ready(Err(write_error(running.race.ending())));
+            if let Some(over) = running.ending() {
+                return Poll::Ready(Err(write_error(over)));
             }
-            running.writer = Some((Want::Flushed, cx.waker().clone()));
+            running.writer_waits(Want::Flushed, cx);
             Poll::Pending
         })
     }
@@ -239,10 +249,10 @@ impl<R: Runtime> RaceStream<R> {
             if running.handed.is_some() || running.race.is_finished() {
                 return Poll::Ready(Ok(true));
             }
-            if running.race.ending().is_some() {
-                return Poll::Ready(Err(write_error(running.race.ending())));
+            if let Some(over) = running.ending() {
+                return Poll::Ready(Err(write_error(over)));
             }
-            running.writer = Some((Want::Finished, cx.waker().clone()));
+            running.writer_waits(Want::Finished, cx);
             Poll::Pending
         });
         self.finished |= matches!(polled, Poll::Ready(Ok(true)));
@@ -252,7 +262,7 @@ impl<R: Runtime> RaceStream<R> {
     /// Works on the race and, if it has handed over the connection, takes it.
     fn pick_up<T>(
         &mut self,
-        work: impl FnOnce(&mut crate::race::Running<R>, &mut Context<'_>) -> T,
+        work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T,
     ) -> T {
         if self.stream.is_some() {
             return self.cell.with(work);
@@ -265,6 +275,20 @@ impl<R: Runtime> RaceStream<R> {
         result
     }
 
+    /// For adapters: an error of the connection's own, as it is told. Until
+    /// its first byte of reply, the reasons of all other attempts are told
+    /// with it (R5).
+    pub fn explain(&self, error: io::Error) -> io::Error {
+        let transient = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+        if self.answered.is_some() || transient {
+            return error;
+        }
+        match self.end_with(Exit::Failed(failure_of(&error))) {
+            Some(ending) => write_error(Over::Race(ending)),
+            None => error,
+        }
+    }
+
     /// The first answer, or none: where the connection is a sole survivor, its
     /// failure is told with the others' (R5).
     fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
@@ -273,25 +297,25 @@ impl<R: Runtime> RaceStream<R> {
         }
         let exit = match &result {
             Ok(1..) => {
-                self.answered = Some(self.now());
+                self.answered = Some(self.cell.look(Running::now));
                 return result;
             }
             Ok(0) => Exit::Ended { whole: true },
             Err(error) => Exit::Failed(failure_of(error)),
         };
-        let ending = self.cell.look(|running| {
-            let id = running.race.chosen()?;
-            let (kind, _) = running.race.attempt(id)?;
-            Some(running.race.reasons().end(id, kind, exit))
-        });
-        match ending {
-            Some(ending) => read_result(ending),
+        match self.end_with(exit) {
+            Some(ending) => read_result(Over::Race(ending)),
             None => result,
         }
     }
 
-    fn now(&self) -> Instant {
-        self.cell.look(|running| running.now())
+    /// How the race ended, if this is the end of its connection.
+    fn end_with(&self, exit: Exit) -> Option<Ending> {
+        self.cell.look(|running| {
+            let id = running.race.chosen()?;
+            let (kind, _) = running.race.attempt(id)?;
+            Some(running.race.reasons().end(id, kind, exit))
+        })
     }
 }
 
@@ -345,7 +369,10 @@ where
             return Poll::Ready(Ok(written));
         }
         match self.direct_write() {
-            Some(stream) => stream.poll_write_vectored(cx, bufs),
+            Some(stream) => {
+                let written = ready!(stream.poll_write_vectored(cx, bufs));
+                Poll::Ready(written.map_err(|error| self.explain(error)))
+            }
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }

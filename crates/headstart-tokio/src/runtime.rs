@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -94,7 +94,13 @@ impl Runtime for Tokio {
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, port)).await?.collect())
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let host = host.to_owned();
+        // On its own runtime, in whichever the dial is polled.
+        let lookup = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        self.handle.spawn_blocking(lookup).await.map_err(io::Error::other)?
     }
 
     fn timer(&self) -> TokioTimer {
@@ -144,7 +150,11 @@ impl Stream for Tcp {
     }
 
     fn try_peek(&self) -> io::Result<usize> {
-        self.0.try_io(Interest::READABLE, || socket::peek(&self.0))
+        match self.0.try_io(Interest::READABLE, || socket::peek(&self.0)) {
+            // tokio may not have heard yet what the kernel knows.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket::peek(&self.0),
+            result => result,
+        }
     }
 
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -180,7 +190,9 @@ impl Listener for GateListener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Tcp, SocketAddr)>> {
         self.listener.poll_accept(cx).map(|accepted| {
             let (stream, peer) = accepted?;
-            socket::accepted(&stream, &self.options)?;
+            // This connection cannot be used; the listener is none the worse.
+            socket::accepted(&stream, &self.options)
+                .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
             Ok((Tcp(stream), peer))
         })
     }

@@ -114,7 +114,10 @@ impl RaceStream {
             return Poll::Ready(Ok(written));
         }
         match self.0.direct_write() {
-            Some(stream) => direct(tcp(stream), cx),
+            Some(stream) => {
+                let written = ready!(direct(tcp(stream), cx));
+                Poll::Ready(written.map_err(|error| self.0.explain(error)))
+            }
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
