@@ -1,6 +1,6 @@
 //! The one task of a gate: it accepts, reads first messages, and decides.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +70,8 @@ struct Waiting<S> {
     peer: SocketAddr,
     scanner: Scanner,
     bytes: Vec<u8>,
+    /// When its time is up.
+    deadline: Instant,
     ringer: Arc<Ringer>,
 }
 
@@ -90,8 +92,10 @@ impl<S: Stream> Waiting<S> {
         let mut cx = Context::from_waker(&waker);
         let mut buf = [0; READ_SIZE];
         loop {
-            if self.stream.poll_readable(&mut cx).is_pending() {
-                return Read::Pending;
+            match self.stream.poll_readable(&mut cx) {
+                Poll::Pending => return Read::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Read::Closed,
             }
             let got = match self.stream.try_read(&mut buf) {
                 Ok(0) => return Read::Closed,
@@ -114,10 +118,8 @@ pub(super) struct Doorman<R: Runtime> {
     shared: Arc<Shared<R>>,
     listener: R::Listener,
     timer: R::Timer,
-    waiting: HashMap<u64, Waiting<R::Stream>>,
-    /// When each waiting connection's time is up, the oldest first. Numbers
-    /// of connections that wait no more are skipped.
-    deadlines: VecDeque<(Instant, u64)>,
+    /// By number: in the order in which they came, and their time is up.
+    waiting: BTreeMap<u64, Waiting<R::Stream>>,
     back_off: Duration,
     accept_after: Option<Instant>,
     next_number: u64,
@@ -129,8 +131,7 @@ impl<R: Runtime> Doorman<R> {
             timer: shared.runtime.timer(),
             shared,
             listener,
-            waiting: HashMap::new(),
-            deadlines: VecDeque::new(),
+            waiting: BTreeMap::new(),
             back_off: BACK_OFF_MIN,
             accept_after: None,
             next_number: 0,
@@ -186,9 +187,9 @@ impl<R: Runtime> Doorman<R> {
             peer,
             scanner: settings.framing.scanner_with_limit(settings.message_max),
             bytes: Vec::new(),
+            deadline: now.saturating_add(settings.message_timeout),
             ringer: Arc::new(Ringer { number, rung: AtomicBool::new(false), bell }),
         };
-        self.deadlines.push_back((now.saturating_add(settings.message_timeout), number));
         self.waiting.insert(number, connection);
         self.read(number, now);
     }
@@ -258,11 +259,15 @@ impl<R: Runtime> Doorman<R> {
 
     /// Closes connections whose time is up; when the next one's is.
     fn expire(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((deadline, number)) = self.deadlines.front().copied() {
-            if deadline > now && self.waiting.contains_key(&number) {
-                return Some(deadline);
+        while let Some((&number, oldest)) = self.waiting.first_key_value() {
+            // Nobody is turned away for what the gate had no time to read.
+            if self.shared.is_full() {
+                return None;
             }
-            self.deadlines.pop_front();
+            if oldest.deadline > now {
+                return Some(oldest.deadline);
+            }
+            self.read(number, now);
             if let Some(late) = self.waiting.remove(&number) {
                 count(&self.shared.counts.timeouts);
                 late.stream.close_abortively();
@@ -275,12 +280,10 @@ impl<R: Runtime> Doorman<R> {
 
     /// Makes room by closing the connection that has waited longest.
     fn evict(&mut self) {
-        while let Some((_, number)) = self.deadlines.pop_front() {
-            if let Some(oldest) = self.waiting.remove(&number) {
-                count(&self.shared.counts.evicted);
-                oldest.stream.close_abortively();
-                return self.shared.tell(GateEvent::Evicted { peer: oldest.peer });
-            }
+        if let Some((_, oldest)) = self.waiting.pop_first() {
+            count(&self.shared.counts.evicted);
+            oldest.stream.close_abortively();
+            self.shared.tell(GateEvent::Evicted { peer: oldest.peer });
         }
     }
 

@@ -81,14 +81,28 @@ impl<R: Runtime> Gate<R> {
     /// # Errors
     /// When the listener is broken, or the runtime has dropped the gate's task.
     pub async fn accept(&self) -> io::Result<Admitted<R>> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+        let mut place = Place { hall: &self.shared.hall, number: None };
+        poll_fn(|cx| self.poll_place(&mut place.number, cx)).await
     }
 
-    /// As [`accept`](Self::accept).
+    /// As [`accept`](Self::accept). The task's waker is kept until the next
+    /// connection is admitted.
+    ///
+    /// **Cancel safety.** Nothing is taken unless it is ready.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Admitted<R>>> {
+        self.poll_place(&mut Some(SHARED_PLACE), cx)
+    }
+
+    /// Takes an admitted connection, or waits for one in the place of this
+    /// number, which is given to who has none.
+    fn poll_place(
+        &self,
+        place: &mut Option<u64>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Admitted<R>>> {
         let mut hall = lock(&self.shared.hall);
         if let Some(admitted) = hall.admitted.pop_front() {
             let was_full = hall.admitted.len() + 1 >= self.shared.settings.admitted_max;
@@ -98,15 +112,27 @@ impl<R: Runtime> Gate<R> {
             }
             return Poll::Ready(Ok(admitted));
         }
-        match &hall.end {
-            Some(end) => Poll::Ready(Err(end.to_error())),
-            None => {
-                if !hall.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    hall.wakers.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
+        if let Some(end) = &hall.end {
+            return Poll::Ready(Err(end.to_error()));
         }
+        let number = *place.get_or_insert_with(|| {
+            hall.next_place += 1;
+            hall.next_place
+        });
+        let place = hall.wakers.iter_mut().find(|(other, waker)| {
+            *other == number && (number != SHARED_PLACE || waker.will_wake(cx.waker()))
+        });
+        // A waker is dropped when the hall is unlocked.
+        let _replaced = match place {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
+            Some((_, waker)) => Some(std::mem::replace(waker, cx.waker().clone())),
+            None => {
+                hall.wakers.push((number, cx.waker().clone()));
+                None
+            }
+        };
+        drop(hall);
+        Poll::Pending
     }
 
     /// The address that the gate listens on.
@@ -215,6 +241,7 @@ impl<R: Runtime> GateBuilder<R> {
     /// # Errors
     /// As [`serve`](Self::serve), and the system's if it cannot listen there.
     pub fn bind(self, address: SocketAddr) -> io::Result<Gate<R>> {
+        self.check()?;
         let listener = self.runtime.listen(address, &self.listen_options)?;
         self.serve(listener)
     }
@@ -225,18 +252,8 @@ impl<R: Runtime> GateBuilder<R> {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a setting out of its
     /// range, or for debouncing by a framing whose messages repeat by nature.
     pub fn serve(self, listener: R::Listener) -> io::Result<Gate<R>> {
+        self.check()?;
         let (address, fast_open) = (listener.local_addr()?, listener.fast_open());
-        if self.debounce && !self.framing.is_unique() {
-            return Err(invalid(
-                "this framing's messages repeat by nature; assert that they are unique to debounce them",
-            ));
-        }
-        if self.message_max == 0 || self.message_max > FLIGHT_MAX {
-            return Err(invalid("message_max is out of its range"));
-        }
-        if self.message_timeout.is_zero() || self.waiting_max == 0 || self.admitted_max == 0 {
-            return Err(invalid("a limit of the gate is zero"));
-        }
         let claims = match (self.debounce, self.claims) {
             (false, _) => None,
             (true, Some(claims)) => Some(claims),
@@ -261,12 +278,28 @@ impl<R: Runtime> GateBuilder<R> {
             hall: Mutex::new(Hall {
                 admitted: VecDeque::new(),
                 wakers: Vec::new(),
+                next_place: SHARED_PLACE,
                 closed: false,
                 end: None,
             }),
         });
         self.runtime.spawn(Doorman::new(shared.clone(), listener));
         Ok(Gate { shared, address, fast_open })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.debounce && !self.framing.is_unique() {
+            return Err(invalid(
+                "this framing's messages repeat by nature; assert that they are unique to debounce them",
+            ));
+        }
+        if self.message_max == 0 || self.message_max > FLIGHT_MAX {
+            return Err(invalid("message_max must be 1 to 16,384 bytes"));
+        }
+        if self.message_timeout.is_zero() || self.waiting_max == 0 || self.admitted_max == 0 {
+            return Err(invalid("message_timeout, waiting_max and admitted_max must be above zero"));
+        }
+        Ok(())
     }
 }
 
@@ -290,9 +323,30 @@ struct Settings {
 /// Admitted connections, and who waits for them.
 struct Hall<R: Runtime> {
     admitted: VecDeque<Admitted<R>>,
-    wakers: Vec<Waker>,
+    /// Who waits, by the number of their place.
+    wakers: Vec<(u64, Waker)>,
+    next_place: u64,
     closed: bool,
     end: Option<End>,
+}
+
+/// The place of all who wait without an `accept` of their own.
+const SHARED_PLACE: u64 = 0;
+
+/// The place of an `accept` among those who wait: given up when dropped.
+struct Place<'a, R: Runtime> {
+    hall: &'a Mutex<Hall<R>>,
+    number: Option<u64>,
+}
+
+impl<R: Runtime> Drop for Place<'_, R> {
+    fn drop(&mut self) {
+        let mut hall = lock(self.hall);
+        let found = hall.wakers.iter().position(|(number, _)| Some(*number) == self.number);
+        let given_up = found.map(|index| hall.wakers.swap_remove(index));
+        drop(hall);
+        drop(given_up);
+    }
 }
 
 /// Why no more connections will come.
@@ -331,7 +385,7 @@ impl<R: Runtime> Shared<R> {
             hall.admitted.push_back(admitted);
             std::mem::take(&mut hall.wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     fn tell(&self, event: GateEvent) {
@@ -351,7 +405,7 @@ impl<R: Runtime> Shared<R> {
             });
             std::mem::take(&mut hall.wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
 
