@@ -19,7 +19,9 @@ pub struct Budget {
 impl Budget {
     /// A budget of its own, of so many extra attempts; 0 means no races.
     pub fn new(extra_attempts: usize) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(extra_attempts)) }
+        Self {
+            left: Arc::new(AtomicUsize::new(extra_attempts)),
+        }
     }
 
     /// The budget of this process: [`BUDGET_DEFAULT`].
@@ -35,9 +37,13 @@ impl Budget {
 
     pub(crate) fn take(&self) -> Option<Permit> {
         self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
             .ok()
-            .map(|_| Permit { left: self.left.clone() })
+            .map(|_| Permit {
+                left: self.left.clone(),
+            })
     }
 }
 

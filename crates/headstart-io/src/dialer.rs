@@ -205,7 +205,13 @@ impl<R: Runtime> DialerBuilder<R> {
         let queue = Queue::new();
         let runtime = self.runtime.clone();
         runtime.spawn(Driver::new(queue.clone(), runtime.clone()));
-        Ok(Dialer { shared: Arc::new(Shared { runtime, settings: self, queue }) })
+        Ok(Dialer {
+            shared: Arc::new(Shared {
+                runtime,
+                settings: self,
+                queue,
+            }),
+        })
     }
 }
 

@@ -53,7 +53,11 @@ impl<R: Runtime> Cell<R> {
         if settled && !was_settled {
             self.queue.forget(self);
         }
-        wakers.into_iter().flatten().chain(driver).for_each(Waker::wake);
+        wakers
+            .into_iter()
+            .flatten()
+            .chain(driver)
+            .for_each(Waker::wake);
         result
     }
 
@@ -114,7 +118,9 @@ impl<R: Runtime> Queue<R> {
             next_id: 0,
             closed: false,
         };
-        Arc::new(Self { work: Mutex::new(work) })
+        Arc::new(Self {
+            work: Mutex::new(work),
+        })
     }
 
     /// Takes a race into care until it is settled.
@@ -153,7 +159,11 @@ impl<R: Runtime> Queue<R> {
         if work.live.is_empty() {
             return Poll::Ready(());
         }
-        if !work.settling.iter().any(|waker| waker.will_wake(cx.waker())) {
+        if !work
+            .settling
+            .iter()
+            .any(|waker| waker.will_wake(cx.waker()))
+        {
             work.settling.push(cx.waker().clone());
         }
         Poll::Pending
@@ -186,7 +196,10 @@ impl<R: Runtime> Queue<R> {
         let after = after.filter(|_| work.live.contains_key(&cell.id))?;
         work.deadlines.insert((after, cell.id), cell.clone());
         // One that is not the earliest comes up when those before it have.
-        let earliest = work.deadlines.first_key_value().is_some_and(|((_, id), _)| *id == cell.id);
+        let earliest = work
+            .deadlines
+            .first_key_value()
+            .is_some_and(|((_, id), _)| *id == cell.id);
         work.waker.take_if(|_| earliest)
     }
 }
@@ -201,7 +214,11 @@ pub(crate) struct Driver<R: Runtime> {
 impl<R: Runtime> Driver<R> {
     pub(crate) fn new(queue: Arc<Queue<R>>, runtime: R) -> Self {
         let timer = runtime.timer();
-        Self { queue, runtime, timer }
+        Self {
+            queue,
+            runtime,
+            timer,
+        }
     }
 
     /// The next race to drive. Without one: whether the driver is done.

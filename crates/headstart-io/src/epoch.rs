@@ -38,8 +38,12 @@ impl Epoch {
         let later = instant.saturating_since(ANCHOR);
         let earlier = ANCHOR.saturating_since(instant);
         let far = Duration::from_secs(u64::from(u32::MAX));
-        let at = self.anchor.checked_add(later).or_else(|| self.anchor.checked_add(far));
-        at.and_then(|at| at.checked_sub(earlier)).unwrap_or(self.anchor)
+        let at = self
+            .anchor
+            .checked_add(later)
+            .or_else(|| self.anchor.checked_add(far));
+        at.and_then(|at| at.checked_sub(earlier))
+            .unwrap_or(self.anchor)
     }
 }
 

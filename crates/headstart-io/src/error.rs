@@ -72,7 +72,10 @@ pub fn failure_of(error: &io::Error) -> Failure {
         K::AddrNotAvailable | K::AddrInUse | K::OutOfMemory => FailureKind::NoResources,
         _ => FailureKind::Other,
     };
-    Failure { kind, os: error.raw_os_error() }
+    Failure {
+        kind,
+        os: error.raw_os_error(),
+    }
 }
 
 /// The kind that the system's own error had, where there was one.

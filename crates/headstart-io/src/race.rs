@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
 use headstart_core::race::{
-    AttemptId, AttemptKind, Close, Ending, Event, Failure, FailureKind, Progress, Race, Step, SynData,
+    AttemptId, AttemptKind, Close, Ending, Event, Failure, FailureKind, Progress, Race, Step,
+    SynData,
 };
 use headstart_core::time::Instant;
 
@@ -135,7 +136,11 @@ impl<R: Runtime> Running<R> {
 
     /// The reader waits, until it has something to do.
     pub(crate) fn reader_waits(&mut self, cx: &Context<'_>) {
-        if !self.reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !self
+            .reader
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             self.replaced = self.reader.replace(cx.waker().clone());
         }
     }
@@ -174,8 +179,15 @@ impl<R: Runtime> Running<R> {
 
     /// Reads from the connection while it is still being handed what was
     /// written before.
-    pub(crate) fn read_early(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let slot = self.race.chosen().and_then(|id| self.slots.get(id.index())?.as_ref());
+    pub(crate) fn read_early(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let slot = self
+            .race
+            .chosen()
+            .and_then(|id| self.slots.get(id.index())?.as_ref());
         match slot {
             Some(slot) if slot.heard => poll_read(&slot.stream, cx, buf),
             _ => Poll::Pending,
@@ -291,7 +303,12 @@ impl<R: Runtime> Running<R> {
         match self.runtime.start(*address, kind, flight, &self.options) {
             Ok((stream, progress)) => {
                 let data_in_syn = matches!(progress, Progress::DataInSyn(_));
-                let slot = Slot { stream, data_in_syn, heard: false, _permit: permit };
+                let slot = Slot {
+                    stream,
+                    data_in_syn,
+                    heard: false,
+                    _permit: permit,
+                };
                 if self.slots.len() <= id.index() {
                     self.slots.resize_with(id.index() + 1, || None);
                 }

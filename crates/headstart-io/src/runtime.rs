@@ -190,4 +190,3 @@ pub struct StartError {
     /// The system's error.
     pub source: io::Error,
 }
-

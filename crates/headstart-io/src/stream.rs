@@ -45,7 +45,12 @@ enum Found {
 
 impl<R: Runtime> RaceStream<R> {
     pub(crate) fn new(cell: Arc<Cell<R>>) -> Self {
-        Self { cell, stream: None, answered: None, finished: false }
+        Self {
+            cell,
+            stream: None,
+            answered: None,
+            finished: false,
+        }
     }
 
     /// States the whole first flight in one call, for a race under a Token or
@@ -69,7 +74,10 @@ impl<R: Runtime> RaceStream<R> {
     /// What happened so far: who ran, who won, what it cost.
     pub fn report(&self) -> Report {
         let mut report = self.cell.look(|running| running.race.report());
-        let winner = report.attempts.iter_mut().find(|a| a.outcome == Outcome::Won);
+        let winner = report
+            .attempts
+            .iter_mut()
+            .find(|a| a.outcome == Outcome::Won);
         if let Some(winner) = winner {
             winner.first_byte = winner.first_byte.or(self.answered);
         }
@@ -260,10 +268,7 @@ impl<R: Runtime> RaceStream<R> {
     }
 
     /// Works on the race and, if it has handed over the connection, takes it.
-    fn pick_up<T>(
-        &mut self,
-        work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T,
-    ) -> T {
+    fn pick_up<T>(&mut self, work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T) -> T {
         if self.stream.is_some() {
             return self.cell.with(work);
         }
@@ -279,7 +284,10 @@ impl<R: Runtime> RaceStream<R> {
     /// its first byte of reply, the reasons of all other attempts are told
     /// with it (R5).
     pub fn explain(&self, error: io::Error) -> io::Error {
-        let transient = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+        let transient = matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        );
         if self.answered.is_some() || transient {
             return error;
         }

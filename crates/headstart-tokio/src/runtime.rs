@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use headstart_core::Instant;
 use headstart_core::race::{AttemptKind, Failure, FailureKind, Progress};
 use headstart_io::{Epoch, Listener, Runtime, StartError, Stream, Timer, failure_of};
-use headstart_socket::{self as socket, Class, ConnectError, ListenOptions, ListenerFastOpen, Options};
+use headstart_socket::{
+    self as socket, Class, ConnectError, ListenOptions, ListenerFastOpen, Options,
+};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -75,7 +77,11 @@ impl Runtime for Tokio {
         let _inside = self.handle.enter();
         match TcpStream::from_std(started.stream) {
             Ok(stream) => Ok((Tcp(stream), progress)),
-            Err(source) => Err(StartError { failure: failure_of(&source), not_had: true, source }),
+            Err(source) => Err(StartError {
+                failure: failure_of(&source),
+                not_had: true,
+                source,
+            }),
         }
     }
 
@@ -99,12 +105,23 @@ impl Runtime for Tokio {
         }
         let host = host.to_owned();
         // On its own runtime, in whichever the dial is polled.
-        let lookup = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        self.handle.spawn_blocking(lookup).await.map_err(io::Error::other)?
+        let lookup = move || {
+            (host.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect)
+        };
+        self.handle
+            .spawn_blocking(lookup)
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn timer(&self) -> TokioTimer {
-        TokioTimer { handle: self.handle.clone(), epoch: self.epoch, sleep: None }
+        TokioTimer {
+            handle: self.handle.clone(),
+            epoch: self.epoch,
+            sleep: None,
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -122,7 +139,11 @@ fn start_error(error: ConnectError) -> StartError {
     let not_had = kind.is_some() || error.step() != socket::Step::Connect;
     let mut failure = failure_of(error.io_error());
     failure.kind = kind.unwrap_or(failure.kind);
-    StartError { failure, not_had, source: error.into() }
+    StartError {
+        failure,
+        not_had,
+        source: error.into(),
+    }
 }
 
 fn paused() -> StartError {

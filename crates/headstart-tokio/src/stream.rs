@@ -73,7 +73,9 @@ impl AsyncWrite for RaceStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, &[IoSlice::new(buf)], |stream, cx| stream.poll_write(cx, buf))
+        self.write(cx, &[IoSlice::new(buf)], |stream, cx| {
+            stream.poll_write(cx, buf)
+        })
     }
 
     fn poll_write_vectored(
@@ -92,14 +94,18 @@ impl AsyncWrite for RaceStream {
         if ready!(self.0.poll_flush_racing(cx))? {
             return Poll::Ready(Ok(()));
         }
-        self.0.direct_write().map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_flush(cx))
+        self.0
+            .direct_write()
+            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if ready!(self.0.poll_shutdown_racing(cx))? {
             return Poll::Ready(Ok(()));
         }
-        self.0.direct_write().map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_shutdown(cx))
+        self.0
+            .direct_write()
+            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_shutdown(cx))
     }
 }
 
@@ -154,7 +160,10 @@ impl AsyncRead for GateStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.0.has_read_before() {
-            let taken = self.0.take_read_before(buf.initialize_unfilled()).unwrap_or(0);
+            let taken = self
+                .0
+                .take_read_before(buf.initialize_unfilled())
+                .unwrap_or(0);
             buf.advance(taken);
             return Poll::Ready(Ok(()));
         }

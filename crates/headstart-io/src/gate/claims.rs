@@ -5,7 +5,9 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use headstart_core::debounce::{Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict};
+use headstart_core::debounce::{
+    Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
+};
 use headstart_core::time::Instant;
 
 /// Shards of the memory, each under a lock of its own.
@@ -37,11 +39,20 @@ impl Claims {
     pub fn new(config: Config) -> io::Result<Self> {
         let mut secret = [0; SECRET_LEN];
         getrandom::fill(&mut secret).map_err(io::Error::other)?;
-        let shard = Config { capacity: config.capacity.div_ceil(SHARDS), ..config };
-        let shards: Result<Box<[_]>, ConfigError> =
-            (0..SHARDS).map(|_| Debouncer::new(shard).map(Mutex::new)).collect();
+        let shard = Config {
+            capacity: config.capacity.div_ceil(SHARDS),
+            ..config
+        };
+        let shards: Result<Box<[_]>, ConfigError> = (0..SHARDS)
+            .map(|_| Debouncer::new(shard).map(Mutex::new))
+            .collect();
         let shards = shards.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self { shared: Arc::new(Shared { secret: Secret::from_bytes(&secret), shards }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                secret: Secret::from_bytes(&secret),
+                shards,
+            }),
+        })
     }
 
     /// Whether `message` is the first of its kind, and claims it if so.
@@ -69,7 +80,9 @@ impl Claims {
 
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claims").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Claims")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

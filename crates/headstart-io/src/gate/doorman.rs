@@ -188,7 +188,11 @@ impl<R: Runtime> Doorman<R> {
             scanner: settings.framing.scanner_with_limit(settings.message_max),
             bytes: Vec::new(),
             deadline: now.saturating_add(settings.message_timeout),
-            ringer: Arc::new(Ringer { number, rung: AtomicBool::new(false), bell }),
+            ringer: Arc::new(Ringer {
+                number,
+                rung: AtomicBool::new(false),
+                bell,
+            }),
         };
         self.waiting.insert(number, connection);
         self.read(number, now);
@@ -203,7 +207,13 @@ impl<R: Runtime> Doorman<R> {
         if let Read::Pending = read {
             return;
         }
-        let Some(Waiting { stream, peer, bytes, .. }) = self.waiting.remove(&number) else {
+        let Some(Waiting {
+            stream,
+            peer,
+            bytes,
+            ..
+        }) = self.waiting.remove(&number)
+        else {
             return;
         };
         let shared = &self.shared;
@@ -211,7 +221,10 @@ impl<R: Runtime> Doorman<R> {
             Read::Pending => {}
             Read::Closed => {
                 count(&shared.counts.closed);
-                shared.tell(GateEvent::Closed { peer, bytes: bytes.len() });
+                shared.tell(GateEvent::Closed {
+                    peer,
+                    bytes: bytes.len(),
+                });
             }
             Read::Malformed(error) => {
                 count(&shared.counts.malformed);
@@ -244,15 +257,29 @@ impl<R: Runtime> Doorman<R> {
         match verdict {
             Verdict::First => {
                 count(&shared.counts.first);
-                shared.tell(GateEvent::Admitted { peer, via, bytes: length });
+                shared.tell(GateEvent::Admitted {
+                    peer,
+                    via,
+                    bytes: length,
+                });
                 let skip = if shared.settings.token { HEADER_LEN } else { 0 };
                 let stream = GateStream::new(bytes, skip, stream).into();
-                shared.admit(Admitted { stream, peer, via, message: length });
+                shared.admit(Admitted {
+                    stream,
+                    peer,
+                    via,
+                    message: length,
+                });
             }
             Verdict::Duplicate { age, copies, .. } => {
                 count(&shared.counts.duplicates);
                 stream.close_abortively();
-                shared.tell(GateEvent::Duplicate { peer, via, age, copies });
+                shared.tell(GateEvent::Duplicate {
+                    peer,
+                    via,
+                    age,
+                    copies,
+                });
             }
         }
     }

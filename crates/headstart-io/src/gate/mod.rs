@@ -81,7 +81,10 @@ impl<R: Runtime> Gate<R> {
     /// # Errors
     /// When the listener is broken, or the runtime has dropped the gate's task.
     pub async fn accept(&self) -> io::Result<Admitted<R>> {
-        let mut place = Place { hall: &self.shared.hall, number: None };
+        let mut place = Place {
+            hall: &self.shared.hall,
+            number: None,
+        };
         poll_fn(|cx| self.poll_place(&mut place.number, cx)).await
     }
 
@@ -257,9 +260,10 @@ impl<R: Runtime> GateBuilder<R> {
         let claims = match (self.debounce, self.claims) {
             (false, _) => None,
             (true, Some(claims)) => Some(claims),
-            (true, None) => {
-                Some(Claims::new(Config { capacity: CLAIMS_DEFAULT, ..Config::default() })?)
-            }
+            (true, None) => Some(Claims::new(Config {
+                capacity: CLAIMS_DEFAULT,
+                ..Config::default()
+            })?),
         };
         let shared = Arc::new(Shared {
             runtime: self.runtime.clone(),
@@ -284,7 +288,11 @@ impl<R: Runtime> GateBuilder<R> {
             }),
         });
         self.runtime.spawn(Doorman::new(shared.clone(), listener));
-        Ok(Gate { shared, address, fast_open })
+        Ok(Gate {
+            shared,
+            address,
+            fast_open,
+        })
     }
 
     fn check(&self) -> io::Result<()> {
@@ -297,7 +305,9 @@ impl<R: Runtime> GateBuilder<R> {
             return Err(invalid("message_max must be 1 to 16,384 bytes"));
         }
         if self.message_timeout.is_zero() || self.waiting_max == 0 || self.admitted_max == 0 {
-            return Err(invalid("message_timeout, waiting_max and admitted_max must be above zero"));
+            return Err(invalid(
+                "message_timeout, waiting_max and admitted_max must be above zero",
+            ));
         }
         Ok(())
     }
@@ -305,7 +315,9 @@ impl<R: Runtime> GateBuilder<R> {
 
 impl<R: Runtime> fmt::Debug for GateBuilder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GateBuilder").field("framing", &self.framing).finish_non_exhaustive()
+        f.debug_struct("GateBuilder")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -342,7 +354,10 @@ struct Place<'a, R: Runtime> {
 impl<R: Runtime> Drop for Place<'_, R> {
     fn drop(&mut self) {
         let mut hall = lock(self.hall);
-        let found = hall.wakers.iter().position(|(number, _)| Some(*number) == self.number);
+        let found = hall
+            .wakers
+            .iter()
+            .position(|(number, _)| Some(*number) == self.number);
         let given_up = found.map(|index| hall.wakers.swap_remove(index));
         drop(hall);
         drop(given_up);
@@ -400,8 +415,14 @@ impl<R: Runtime> Shared<R> {
         let wakers = {
             let mut hall = lock(&self.hall);
             hall.end.get_or_insert_with(|| match error {
-                Some(error) => End { kind: error.kind(), text: error.to_string() },
-                None => End { kind: io::ErrorKind::NotConnected, text: "the gate is closed".into() },
+                Some(error) => End {
+                    kind: error.kind(),
+                    text: error.to_string(),
+                },
+                None => End {
+                    kind: io::ErrorKind::NotConnected,
+                    text: "the gate is closed".into(),
+                },
             });
             std::mem::take(&mut hall.wakers)
         };
@@ -411,7 +432,9 @@ impl<R: Runtime> Shared<R> {
 
 impl<R: Runtime> fmt::Debug for Shared<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
     }
 }
 
