@@ -40,13 +40,17 @@ fn table() -> String {
                 true => String::from("="),
                 false => state_name(next),
             };
-            let event = format!("{event:?}").replace(", os: None", "");
-            table += &format!("    {event:<40} -> {next:<40} {effect:?}\n")
-                .replace(" { kind: ", " { ")
-                .replace(", os: None", "");
+            let event = short(&format!("{event:?}"));
+            let effect = short(&format!("{effect:?}"));
+            table += &format!("    {event:<26} -> {next:<39} {effect}\n");
         }
     }
     table
+}
+
+/// Without what the reader knows.
+fn short(text: &str) -> String {
+    text.replace("Failure { kind: Reset, os: None }", "Reset")
 }
 
 fn states() -> [State; 11] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headstart_core::race::{Event, FlightPhase, Phase, Progress, Step, SynData};
 
 use super::world::Socket;
-use super::{Action, Verdict, World};
+use super::{Action, Flight, Verdict, World};
 use crate::rule;
 
 /// More than any race needs to end.
@@ -81,6 +81,7 @@ pub fn r15_progress(world: &World, good: usize) -> Verdict {
                     replied = true;
                     Action::Tell(good, Event::Replied)
                 }
+                _ if is_spared(&world, good) => return Ok(()),
                 _ => onward(&world)?,
             },
         };
@@ -118,6 +119,7 @@ pub fn r16_write_then_drop(world: &World, good: usize) -> Verdict {
                 Phase::Open {
                     writable: false, ..
                 } => Action::Tell(good, Event::Writable),
+                _ if is_spared(&world, good) => return Ok(()),
                 _ => onward(&world)?,
             },
         };
@@ -140,6 +142,11 @@ fn answer(world: &World, good: usize) -> Option<Action> {
     Some(Action::Tell(id.index(), event))
 }
 
+/// Whether it will not start while another is open (R7, RFC 8305 section 5).
+fn is_spared(world: &World, good: usize) -> bool {
+    world.phase(good) == Phase::Waiting && world.open_plain().is_some()
+}
+
 /// What the application and time can do when the good attempt can do nothing.
 fn onward(world: &World) -> Result<Action, String> {
     let more = match world.snap.flight {
@@ -148,7 +155,11 @@ fn onward(world: &World) -> Result<Action, String> {
         FlightPhase::Complete(_) => false,
     };
     if more && !world.finishing {
-        return Ok(Action::Write(4));
+        let bytes = match world.setup.flight {
+            Flight::Framed(length) => usize::from(length),
+            _ => 0,
+        };
+        return Ok(Action::Write(bytes.max(4)));
     }
     match (world.snap.flight, world.step) {
         (FlightPhase::Gathering, _) if !world.finishing => Ok(Action::EndFlight),

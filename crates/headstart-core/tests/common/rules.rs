@@ -97,7 +97,9 @@ fn chosen_for_a_reason(before: &Snapshot, asked: Step, action: Action, world: &W
     };
     let replied = action == Action::Tell(index, Event::Replied);
     let others = || legs(world).filter(|other| *other != index);
-    let alone = !others().any(|other| world.lost_by_choice(other));
+    // After a delivery nobody needs those that have not opened.
+    let delivered = legs(world).any(|other| exit(world, other) == Some(Exit::Delivered));
+    let alone = delivered || !others().any(|other| world.lost_by_choice(other));
     if replied || alone {
         return Ok(());
     }
@@ -124,7 +126,8 @@ fn chosen_for_a_reason(before: &Snapshot, asked: Step, action: Action, world: &W
             before.attempts[other].phase,
             Phase::Handshake { .. } | Phase::Open { .. }
         );
-        let gone = world.legs[other].cause.is_some();
+        let fetches = matches!(world.phase(other), Phase::Fetching { .. });
+        let gone = world.legs[other].cause.is_some() || fetches;
         !had_socket || gone || world.legs[other].looked || last_look(asked, action, other)
     });
     rule!(

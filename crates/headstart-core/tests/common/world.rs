@@ -266,7 +266,8 @@ impl World {
                 let whole = self.legs[index].received >= wanted;
                 self.legs[index].cause = Some(Cause::Ended { whole });
             }
-            (_, Event::Quiet) if matches!(self.step, Step::Look(_)) => {
+            // A look that was not asked for is as good, while others are due.
+            (_, Event::Quiet) if matches!(self.step, Step::Look(_) | Step::Start(_)) => {
                 self.legs[index].looked = true;
             }
             _ => {}
