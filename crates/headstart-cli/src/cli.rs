@@ -36,18 +36,31 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show on this machine what plain TCP, Fast Open and Headstart do on
     /// good and hostile paths
+    ///
+    /// Measures how long the first byte of a reply takes, in round trips: with
+    /// plain TCP, with Fast Open alone, and with Headstart, over one middlebox
+    /// after the other. Real kernels on both sides, in network namespaces of this
+    /// machine; the delay and the middleboxes between them are made here. Linux
+    /// only; where user namespaces are allowed, no root is needed.
     Demo(DemoArgs),
     /// Dial a server that `headstart serve` runs, and time its answers
+    ///
+    /// Dials HOST:PORT so many times, one after the other. Each dial writes random
+    /// bytes as its first flight, under a Token, and waits until all of them have
+    /// come back. The other end must be an echo behind a gate that expects Tokens,
+    /// as `headstart serve` is.
+    ///
+    /// Exit status: 0 if every dial went well, 1 if one failed, 2 for wrong usage.
     Race(RaceArgs),
     /// Echo every byte, behind a gate that admits each first message once
+    ///
+    /// Listens on ADDR, reads each connection's first message, resets later copies
+    /// of messages seen before, and sends back every byte that it gets, until the
+    /// client has finished. Ends on SIGINT or SIGTERM.
     Serve(ServeArgs),
 }
 
-/// Measures how long the first byte of a reply takes, in round trips: with
-/// plain TCP, with Fast Open alone, and with Headstart, over one middlebox
-/// after the other. Real kernels on both sides, in network namespaces of this
-/// machine; the delay and the middleboxes between them are made here. Linux
-/// only; where user namespaces are allowed, no root is needed.
+/// Arguments of `headstart demo`.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// Round trip of the simulated path in milliseconds. Below 10, the time
@@ -61,14 +74,8 @@ pub(crate) struct DemoArgs {
     pub(crate) json: bool,
 }
 
-/// Dials HOST:PORT so many times, one after the other. Each dial writes random
-/// bytes as its first flight, under a Token, and waits until all of them have
-/// come back. The other end must be an echo behind a gate that expects Tokens,
-/// as `headstart serve` is.
-///
-/// Exit status: 0 if every dial went well, 1 if one failed, 2 for wrong usage.
+/// Arguments of `headstart race`.
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct RaceArgs {
     /// The server: a name or an address, and a port; an IPv6 address in
     /// brackets
@@ -104,9 +111,7 @@ pub(crate) struct RaceArgs {
     pub(crate) json: bool,
 }
 
-/// Listens on ADDR, reads each connection's first message, resets later copies
-/// of messages seen before, and sends back every byte that it gets, until the
-/// client has finished. Ends on SIGINT or SIGTERM.
+/// Arguments of `headstart serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// The address to listen on, such as 127.0.0.1:4000 or [::]:4000; port 0

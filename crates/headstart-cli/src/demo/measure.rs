@@ -15,7 +15,7 @@ use crate::cli::Mode;
 use crate::dial::{Client, Dialled, Plan};
 
 /// Dials of each mode, as long as they are quick.
-const DIALS: usize = 3;
+const DIALS: usize = 5;
 /// A mode whose dials have taken longer than this gets no further dial.
 const ENOUGH: Duration = Duration::from_secs(1);
 /// Bytes of each first flight.

@@ -22,7 +22,7 @@ use row::Row;
 
 /// Paths measured at a time. Almost all of the time is waiting, but on a
 /// machine of two cores more would disturb each other.
-const AT_A_TIME: usize = 6;
+const AT_A_TIME: usize = 12;
 
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs) -> Result<Done, Stop> {

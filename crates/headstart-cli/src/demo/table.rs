@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, TableComponent};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, TableComponent};
 use headstart_lab::Rule;
 
 use super::measure::Setting;
@@ -13,6 +13,9 @@ use crate::output::millis;
 
 /// By how many round trips an answer may be late and still count as in time.
 const IN_TIME: f64 = 0.5;
+
+/// What failed, or came late.
+const BAD: Option<Color> = Some(Color::DarkRed);
 
 /// All rows, for people.
 pub(super) struct Table<'a> {
@@ -40,10 +43,8 @@ impl fmt::Display for Table<'_> {
         for row in self.rows {
             table.add_row(cells(row, &mut notes));
         }
-        for index in 1..=3 {
-            if let Some(column) = table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Left);
-            }
+        if let Some(first) = table.column_mut(0) {
+            first.set_padding((0, 1));
         }
         writeln!(
             f,
@@ -60,14 +61,18 @@ fn cells(row: &Row, notes: &mut Notes) -> Vec<Cell> {
     for mode in Mode::ALL {
         let (text, color) = match row.column(mode) {
             Some(column) => figure(column),
-            None => ("not measured".into(), Color::Red),
+            None => ("not measured".into(), BAD),
         };
         let note = match mode {
             Mode::Headstart => note(row),
             Mode::Plain | Mode::FastOpen => None,
         };
         let mark = note.map(|note| notes.mark(note)).unwrap_or_default();
-        cells.push(Cell::new(format!("{text}{mark}")).fg(color));
+        let cell = Cell::new(format!("{text}{mark}"));
+        cells.push(match color {
+            Some(color) => cell.fg(color),
+            None => cell,
+        });
     }
     cells.push(Cell::new(
         row.column(Mode::Headstart)
@@ -78,25 +83,24 @@ fn cells(row: &Row, notes: &mut Notes) -> Vec<Cell> {
 }
 
 /// Round trips, or what went wrong.
-fn figure(column: &Column) -> (String, Color) {
+fn figure(column: &Column) -> (String, Option<Color>) {
     let middle = &column.middle;
     let (mut text, mut color) = match (middle.round_trips, &middle.short) {
         (Some(trips), _) => (format!("{trips:.1}"), color_of(trips)),
         (None, Some(why)) => match middle.failed_after {
-            Some(trips) => (format!("{why} at {trips:.1}"), Color::Red),
-            None => (why.clone(), Color::Red),
+            Some(trips) => (format!("{why} at {trips:.1}"), BAD),
+            None => (why.clone(), BAD),
         },
-        (None, None) => ("failed".into(), Color::Red),
+        (None, None) => ("failed".into(), BAD),
     };
     if middle.then.is_some() {
         text.push_str(", then dead");
-        color = Color::Red;
+        color = BAD;
     }
     match column.odd_admissions() {
         None => {}
         // A dial that never reached the server is no surprise.
         Some(0) if middle.round_trips.is_none() => {}
-        Some(1) => {}
         Some(2) => text.push_str(", admitted twice"),
         Some(0) => text.push_str(", never admitted"),
         Some(times) => text.push_str(&format!(", admitted {times} times")),
@@ -104,13 +108,13 @@ fn figure(column: &Column) -> (String, Color) {
     (text, color)
 }
 
-fn color_of(trips: f64) -> Color {
+fn color_of(trips: f64) -> Option<Color> {
     if trips < 1.0 + IN_TIME {
-        Color::Green
+        Some(Color::DarkGreen)
     } else if trips < 2.0 + IN_TIME {
-        Color::Reset
+        None
     } else {
-        Color::Red
+        BAD
     }
 }
 

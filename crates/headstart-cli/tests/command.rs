@@ -1,0 +1,547 @@
+//! The command as a user meets it, on the loopback interface.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use common::{PATIENCE, Server, complaints, headstart, json_lines, run, wait};
+use headstart_tokio::core::framing::token::{Header, Id};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// A first message under a Token.
+fn message(id: u8, flight: &[u8]) -> Vec<u8> {
+    let flight_len = flight.len().try_into().unwrap();
+    let header = Header {
+        id: Id([id; 16]),
+        flight_len,
+        resets_losers: false,
+    };
+    [&header.encode(), flight].concat()
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A port of the loopback interface on which nobody listens.
+fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn keys(value: &Value, line: &[u8]) -> Vec<String> {
+    // serde_json sorts maps; the order is the text's.
+    let text = std::str::from_utf8(line).unwrap();
+    let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+    keys.sort_by_key(|key| text.find(&format!("\"{key}\":")).unwrap());
+    keys
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_why() {
+    for arguments in [
+        &[][..],
+        &["nonsense"],
+        &["race"],
+        &["race", "localhost"],
+        &["race", "localhost:0"],
+        &["race", "localhost:http"],
+        &["race", "::1:80"],
+        &["race", "localhost:80", "-n", "0"],
+        &["race", "localhost:80", "--size", "0"],
+        &["race", "localhost:80", "--size", "16361"],
+        &["race", "localhost:80", "--exchanges", "0"],
+        &["race", "localhost:80", "--mode", "quick"],
+        &["race", "localhost:80", "--timeout", "0"],
+        &["serve"],
+        &["serve", "localhost"],
+        &["serve", "127.0.0.1:0", "--framing", "http"],
+        &["serve", "127.0.0.1:0", "--message-max", "16385"],
+        &["demo", "--rtt", "0"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["demo", "--help"],
+        &["race", "--help"],
+        &["serve", "--help"],
+    ] {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty());
+    }
+    let help = run(&["serve", "--help"]);
+    let help = std::str::from_utf8(&help.stdout).unwrap();
+    assert!(
+        help.contains("big-endian") && help.contains("assert"),
+        "{help}"
+    );
+}
+
+#[test]
+fn every_mode_is_served_and_told_line_by_line() {
+    let server = Server::start(&[]);
+    let modes = ["plain", "fastopen", "headstart"];
+    for mode in modes {
+        let output = run(&[
+            "race",
+            &server.address,
+            "--mode",
+            mode,
+            "-n",
+            "3",
+            "--exchanges",
+            "2",
+            "--json",
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        let lines = json_lines(&output);
+        let (summary, dials) = lines.split_last().unwrap();
+        assert_eq!(dials.len(), 3);
+        for (n, dial) in dials.iter().enumerate() {
+            assert_eq!(
+                (&dial["n"], &dial["ok"], &dial["mode"]),
+                (&n.into(), &true.into(), &mode.into())
+            );
+            assert_eq!(dial["error"], Value::Null);
+            assert!(dial["first_byte_us"].as_u64() <= dial["total_us"].as_u64());
+            let attempts = dial["attempts"].as_array().unwrap();
+            assert_eq!(attempts.len(), if mode == "headstart" { 2 } else { 1 });
+            let won: Vec<_> = attempts.iter().filter(|a| a["outcome"] == "won").collect();
+            assert_eq!(won.len(), 1);
+            assert_eq!(won[0]["kind"], dial["winner"]);
+            assert!(won[0]["started_us"].is_u64() && won[0]["first_byte_us"].is_u64());
+            assert!(won[0]["reason"].is_null());
+        }
+        let line = output.stdout.split(|byte| *byte == b'\n').next().unwrap();
+        let order = "n ok mode winner first_byte_us total_us syn_data bytes_copied error attempts";
+        assert_eq!(keys(&dials[0], line).join(" "), order);
+        let summary = &summary["summary"];
+        assert_eq!((&summary["dials"], &summary["ok"]), (&3.into(), &3.into()));
+        assert_eq!(summary["failed"], 0);
+        assert!(summary["p50_us"].as_u64() <= summary["p99_us"].as_u64());
+    }
+    for _ in 0..9 {
+        let admitted = server.expect("admitted");
+        assert_eq!(admitted["bytes"], 512 + 24);
+        assert!(admitted["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert!(admitted["via"] == "plain" || admitted["via"] == "fastopen");
+    }
+    let (_, summary, status) = server.end(Signal::SIGTERM);
+    assert!(status.success());
+    assert_eq!(
+        (&summary["first"], &summary["malformed"]),
+        (&9.into(), &0.into())
+    );
+    assert_eq!(summary["duplicates"], 0);
+}
+
+#[test]
+fn sigint_ends_it_too() {
+    let (rest, summary, status) = Server::start(&[]).end(Signal::SIGINT);
+    assert!(status.success() && rest.is_empty());
+    assert_eq!(summary["accepted"], 0);
+}
+
+#[test]
+fn people_get_words() {
+    let server = Server::start(&[]);
+    let output = run(&["race", &server.address, "-n", "2"]);
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    assert!(output.status.success());
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("2 dialled, 2 ok"), "{text}");
+    assert!(
+        !text.contains('\x1b'),
+        "colour where there is no terminal: {text}"
+    );
+}
+
+#[test]
+fn largest_flights_go_through() {
+    let server = Server::start(&[]);
+    for mode in ["plain", "fastopen", "headstart"] {
+        let output = run(&[
+            "race",
+            &server.address,
+            "--mode",
+            mode,
+            "--size",
+            "16360",
+            "--exchanges",
+            "5",
+            "--json",
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(server.expect("admitted")["bytes"], 16384);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_tls_are_malformed_and_harm_nobody() {
+    let server = Server::start(&["--framing", "tls"]);
+    let mut stranger = connect(&server);
+    stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let malformed = server.expect("malformed");
+    assert!(malformed["reason"].as_str().unwrap().contains("TLS"));
+    assert_eq!(
+        malformed["peer"],
+        stranger.local_addr().unwrap().to_string()
+    );
+    assert!(
+        !matches!(stranger.read(&mut [0; 9]), Ok(1..)),
+        "strangers get no echo"
+    );
+
+    let hello = client_hello();
+    let mut client = connect(&server);
+    client.write_all(&hello).unwrap();
+    let mut back = vec![0; hello.len()];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!(back, hello);
+    assert_eq!(server.expect("admitted")["bytes"], hello.len());
+    let (_, summary, _) = server.end(Signal::SIGTERM);
+    assert_eq!(
+        (&summary["malformed"], &summary["first"]),
+        (&1.into(), &1.into())
+    );
+}
+
+/// The shortest ClientHello that RFC 8446 section 4.1.2 allows for.
+fn client_hello() -> Vec<u8> {
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0],
+        &[0, 2, 0x13, 1],
+        &[1, 0],
+        &[0, 0],
+    ]
+    .concat();
+    let length = u8::try_from(body.len()).unwrap();
+    [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()
+}
+
+#[test]
+fn length_framing_is_four_bytes_big_endian() {
+    let server = Server::start(&["--framing", "length"]);
+    let mut client = connect(&server);
+    client.write_all(b"\0\0\0\x02hi there").unwrap();
+    let mut back = [0; 12];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"\0\0\0\x02hi there");
+    assert_eq!(server.expect("admitted")["bytes"], 6);
+}
+
+#[test]
+fn a_silent_client_is_timed_out_while_others_are_served() {
+    let server = Server::start(&["--message-timeout", "0.3"]);
+    let mut silent = connect(&server);
+    silent.write_all(&message(1, b"half")[..26]).unwrap();
+    assert!(run(&["race", &server.address]).status.success());
+    let timeout = server.expect("timeout");
+    assert_eq!(timeout["peer"], silent.local_addr().unwrap().to_string());
+    assert_eq!(timeout["bytes"], 26);
+    assert!(!matches!(silent.read(&mut [0]), Ok(1..)));
+    let (_, summary, _) = server.end(Signal::SIGTERM);
+    assert_eq!(
+        (&summary["timeouts"], &summary["first"]),
+        (&1.into(), &1.into())
+    );
+}
+
+#[test]
+fn a_client_that_goes_early_is_told_as_closed() {
+    let server = Server::start(&[]);
+    drop(connect(&server));
+    assert_eq!(server.expect("closed")["bytes"], 0);
+}
+
+#[test]
+fn a_copy_is_reset_unless_debouncing_is_off() {
+    for (arguments, second) in [(&[][..], "duplicate"), (&["--no-debounce"], "admitted")] {
+        let server = Server::start(arguments);
+        let message = message(2, b"once");
+        let mut first = connect(&server);
+        first.write_all(&message).unwrap();
+        server.expect("admitted");
+        let mut copy = connect(&server);
+        copy.write_all(&message).unwrap();
+        let event = server.expect(second);
+        assert_eq!(event["peer"], copy.local_addr().unwrap().to_string());
+        let mut back = [0; 4];
+        match copy.read_exact(&mut back) {
+            Ok(()) => assert_eq!((second, &back), ("admitted", b"once")),
+            Err(error) => assert_eq!(
+                (second, error.kind()),
+                ("duplicate", ErrorKind::ConnectionReset)
+            ),
+        }
+        first.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"once");
+    }
+}
+
+#[test]
+fn the_echo_keeps_half_closes() {
+    let server = Server::start(&[]);
+    let mut client = connect(&server);
+    client.write_all(&message(3, b"flight, ")).unwrap();
+    client.write_all(b"and more").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut back = String::new();
+    client.read_to_string(&mut back).unwrap();
+    assert_eq!(back, "flight, and more");
+}
+
+#[test]
+fn a_client_that_reads_nothing_harms_nobody() {
+    let server = Server::start(&[]);
+    let mut stuck = connect(&server);
+    stuck.write_all(&message(4, b"")).unwrap();
+    stuck
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let much = vec![0; 1 << 20];
+    // Until neither buffer takes more: the echo holds no more than its own.
+    while stuck.write_all(&much).is_ok() {}
+    let output = run(&["race", &server.address, "-n", "20", "--json"]);
+    assert!(output.status.success());
+}
+
+#[test]
+fn many_connections_at_once() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<_> = (0..900).map(|_| connect(&server)).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        let flight = index.to_be_bytes();
+        let mut bytes = message(5, &flight);
+        bytes[8..16].copy_from_slice(&flight);
+        client.write_all(&bytes).unwrap();
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        let mut back = [0; 8];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(usize::from_be_bytes(back), index);
+    }
+    drop(clients);
+    let (_, summary, _) = server.end(Signal::SIGTERM);
+    assert_eq!(summary["first"], 900);
+}
+
+#[test]
+fn a_first_message_over_the_limit_is_refused() {
+    let server = Server::start(&["--message-max", "100"]);
+    assert!(
+        run(&["race", &server.address, "--size", "76"])
+            .status
+            .success()
+    );
+    let output = run(&["race", &server.address, "--size", "77", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let malformed = server.expect("malformed");
+    assert!(
+        malformed["reason"]
+            .as_str()
+            .unwrap()
+            .contains("limit of 100 bytes")
+    );
+    let lines = json_lines(&output);
+    assert_eq!(
+        (&lines[0]["ok"], &lines[0]["winner"]),
+        (&false.into(), &Value::Null)
+    );
+    assert!(
+        lines[0]["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|a| a["outcome"] != "won")
+    );
+}
+
+#[test]
+fn a_refused_port_is_told_and_is_status_1() {
+    let port = closed_port();
+    for mode in ["plain", "fastopen", "headstart"] {
+        let output = run(&["race", &port, "--mode", mode, "-n", "2", "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let lines = json_lines(&output);
+        for dial in &lines[..2] {
+            assert_eq!(
+                (&dial["ok"], &dial["first_byte_us"]),
+                (&false.into(), &Value::Null)
+            );
+            let error = dial["error"].as_str().unwrap();
+            assert!(
+                error.contains("refused") && !error.contains('\n'),
+                "{error}"
+            );
+            let attempts = dial["attempts"].as_array().unwrap();
+            assert!(
+                attempts
+                    .iter()
+                    .any(|attempt| attempt["outcome"] == "failed")
+            );
+        }
+        let summary = &lines[2]["summary"];
+        assert_eq!(
+            (&summary["failed"], &summary["p50_us"]),
+            (&2.into(), &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn an_unknown_host_is_told_and_is_status_1() {
+    let output = run(&["race", "no-such-host.invalid:80", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = json_lines(&output);
+    let error = lines[0]["error"].as_str().unwrap();
+    assert!(
+        error.contains("no-such-host.invalid") && !error.contains('\n'),
+        "{error}"
+    );
+    assert_eq!(lines[1]["summary"]["failed"], 1);
+}
+
+#[test]
+fn what_is_no_echo_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(b"220 mail.example ready\r\n");
+            let _ = stream.read(&mut [0; 1000]);
+        }
+    });
+    let output = run(&["race", &address, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = json_lines(&output)[0]["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("not what was sent"), "{error}");
+}
+
+/// Accepts nothing and says nothing: connections open, and that is all.
+#[test]
+fn waiting_for_an_answer_takes_no_processor_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for mode in ["plain", "fastopen", "headstart"] {
+        let arguments = [
+            "race",
+            &address,
+            "--mode",
+            mode,
+            "--timeout",
+            "1.5",
+            "--json",
+        ];
+        let child = headstart(&arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(1200));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        // utime and stime, in hundredths of a second (proc(5)).
+        let ticks: u64 = stat
+            .split(' ')
+            .skip(13)
+            .take(2)
+            .map(|t| t.parse::<u64>().unwrap())
+            .sum();
+        assert!(ticks < 20, "{mode}: {ticks} ticks");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let lines = json_lines(&output);
+        assert_eq!(lines[0]["error"], "no answer in 1.5 s");
+        let attempts = lines[0]["attempts"].as_array().unwrap();
+        assert!(
+            attempts.iter().any(|a| a["reason"] == "no answer in 1.5 s"),
+            "{attempts:?}"
+        );
+    }
+}
+
+#[test]
+fn an_address_in_use_is_one_line_and_status_1() {
+    let server = Server::start(&[]);
+    let output = run(&["serve", &server.address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let text = complaints(&output);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains(&server.address) && text.contains("in use"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_panic() {
+    let server = Server::start(&[]);
+    for json in [&["--json"][..], &[]] {
+        let arguments = [&["race", &server.address, "-n", "100000"], json].concat();
+        let mut command = headstart(&arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let (status, complaint) = wait(child);
+        assert!(
+            status.success() && complaint.is_empty(),
+            "{status}: {complaint}"
+        );
+    }
+    let arguments = ["serve", "127.0.0.1:0", "--json", "--no-fastopen"];
+    let mut command = headstart(&arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let (status, complaint) = wait(child);
+    assert!(
+        status.success() && complaint.is_empty(),
+        "{status}: {complaint}"
+    );
+}
+
+#[test]
+fn fast_open_off_is_a_warning_with_its_remedy() {
+    let output = headstart(&["serve", "127.0.0.1:0", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(300));
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(output.id() as i32),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let output = output.wait_with_output().unwrap();
+    let lines = json_lines(&output);
+    let on = lines[0]["fast_open"].as_bool().unwrap();
+    assert_eq!(complaints(&output).contains("net.ipv4.tcp_fastopen"), !on);
+}

@@ -1,0 +1,149 @@
+//! `serve` and `race` on two hosts.
+
+use std::process::Output;
+use std::thread;
+use std::time::Duration;
+
+use headstart_lab::Lab;
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::{Server, headstart, json_lines};
+
+const RTT: Duration = Duration::from_millis(50);
+const SERVER: &str = "192.0.2.2:4000";
+/// Round trips beyond the ideal that a busy machine may need.
+const TOLERANCE: f64 = 0.2;
+/// Dials, so that one that was held up does not matter.
+const DIALS: usize = 5;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        Trial::test("a_race_is_won_by_data_in_the_syn", || {
+            a_race_is_won_by_data_in_the_syn();
+            Ok(())
+        }),
+        Trial::test("a_closed_port_with_a_cached_cookie_is_refused", || {
+            a_closed_port_with_a_cached_cookie_is_refused();
+            Ok(())
+        }),
+        Trial::test("a_server_without_fast_open_says_so", || {
+            a_server_without_fast_open_says_so();
+            Ok(())
+        }),
+    ]
+}
+
+fn lab_and_server() -> (Lab, Server) {
+    let lab = Lab::builder().rtt(RTT).build().unwrap();
+    let serve = || Server::spawn(headstart(&["serve", SERVER, "--json"]));
+    let server = lab.server().run(serve).unwrap();
+    (lab, server)
+}
+
+/// Runs the command on the client's host.
+fn on_client(lab: &Lab, arguments: &[&str]) -> Output {
+    lab.client()
+        .run(|| headstart(arguments).output().unwrap())
+        .unwrap()
+}
+
+fn fetch_cookie(lab: &Lab) {
+    let output = on_client(lab, &["race", SERVER, "--mode", "fastopen"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn round_trips(micros: &Value) -> f64 {
+    micros.as_u64().unwrap() as f64 / RTT.as_micros() as f64
+}
+
+fn assert_near(micros: &Value, expected: f64, what: &Value) {
+    let trips = round_trips(micros);
+    assert!(
+        trips >= expected - 0.01,
+        "{trips} round trips instead of {expected}: {what}"
+    );
+    assert!(
+        trips <= expected + TOLERANCE,
+        "{trips} round trips instead of {expected}: {what}"
+    );
+}
+
+fn a_race_is_won_by_data_in_the_syn() {
+    let (lab, server) = lab_and_server();
+    assert_eq!(server.listening["fast_open"], true);
+    fetch_cookie(&lab);
+    let dials = DIALS.to_string();
+    for (mode, expected, winner) in [
+        ("headstart", 1.0, "fastopen"),
+        ("fastopen", 1.0, "fastopen"),
+        ("plain", 2.0, "plain"),
+    ] {
+        let arguments = ["race", SERVER, "--mode", mode, "-n", &dials, "--json"];
+        let output = on_client(&lab, &arguments);
+        assert!(output.status.success(), "{output:?}");
+        let lines = json_lines(&output);
+        for dial in &lines[..DIALS] {
+            assert_eq!(dial["winner"], winner, "{dial}");
+            assert_eq!(dial["syn_data"], winner == "fastopen", "{dial}");
+            assert!(
+                round_trips(&dial["first_byte_us"]) >= expected - 0.01,
+                "{dial}"
+            );
+            for attempt in dial["attempts"].as_array().unwrap() {
+                assert!(attempt["started_us"].as_u64().unwrap() < 10_000, "{dial}");
+            }
+        }
+        assert_near(&lines[DIALS]["summary"]["p50_us"], expected, &lines[DIALS]);
+    }
+    // Late copies have arrived, and were turned away.
+    thread::sleep(RTT * 4);
+    let (events, summary, status) = server.end(Signal::SIGTERM);
+    assert!(status.success());
+    assert_eq!(
+        summary["first"],
+        3 * DIALS + 1,
+        "one admission for each dial: {summary}"
+    );
+    let admitted: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "admitted")
+        .collect();
+    let by_fast_open = admitted
+        .iter()
+        .filter(|event| event["via"] == "fastopen")
+        .count();
+    assert_eq!(by_fast_open, 2 * DIALS);
+}
+
+fn a_closed_port_with_a_cached_cookie_is_refused() {
+    let (lab, _server) = lab_and_server();
+    fetch_cookie(&lab);
+    // Cookies belong to addresses, so the one for port 4000 is used here too.
+    for mode in ["headstart", "fastopen", "plain"] {
+        let output = on_client(&lab, &["race", "192.0.2.2:4001", "--mode", mode, "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let dial = &json_lines(&output)[0];
+        let error = dial["error"].as_str().unwrap();
+        assert!(error.contains("refused") && !error.contains('\n'), "{dial}");
+        let attempts = dial["attempts"].as_array().unwrap();
+        assert!(
+            attempts
+                .iter()
+                .all(|attempt| attempt["outcome"] == "failed"),
+            "{dial}"
+        );
+        assert_eq!(attempts.len(), if mode == "headstart" { 2 } else { 1 });
+    }
+}
+
+fn a_server_without_fast_open_says_so() {
+    let lab = Lab::builder().build().unwrap();
+    lab.server().set_fast_open(0x1).unwrap();
+    let serve = || Server::spawn(headstart(&["serve", SERVER, "--json"]));
+    let server = lab.server().run(serve).unwrap();
+    assert_eq!(server.listening["fast_open"], false);
+    let state = server.listening["fast_open_state"].as_str().unwrap();
+    assert!(state.contains("0x2"), "{state}");
+}
