@@ -52,9 +52,6 @@ mod tests {
         let late = Instant::from_nanos(u64::MAX - 1);
         assert_eq!(early.saturating_since(late), Duration::ZERO);
         assert_eq!(late.saturating_add(Duration::MAX).as_nanos(), u64::MAX);
-        assert_eq!(
-            early.saturating_add(Duration::from_nanos(7)).as_nanos(),
-            12
-        );
+        assert_eq!(early.saturating_add(Duration::from_nanos(7)).as_nanos(), 12);
     }
 }
