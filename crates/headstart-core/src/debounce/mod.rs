@@ -38,14 +38,15 @@
 //!
 //! # Memory and time
 //!
-//! All memory is taken when the debouncer is built: 40 bytes for each entry of
-//! capacity. An observation touches one line of the index and one entry of the
-//! ring, and as much again for an entry that leaves. Nothing is ever swept,
-//! grown or rebuilt.
+//! All memory is taken when the debouncer is built: 42 bytes for each entry of
+//! capacity. Nothing is ever swept, grown or rebuilt: an observation adds one
+//! entry at most, and lets two go at most.
 
+mod batch;
 mod config;
 mod digest;
 mod index;
+mod places;
 mod ring;
 
 use core::time::Duration;
@@ -54,7 +55,7 @@ pub use config::{CAPACITY_MAX, Config, ConfigError};
 pub use digest::{Digest, MessageHasher, SECRET_LEN, Secret};
 
 use crate::Instant;
-use index::Index;
+use index::{Index, Location};
 use ring::{Entry, Place, Ring, Tick};
 
 /// How many entries at most one observation lets expire. One is added at most,
@@ -71,11 +72,11 @@ pub enum Verdict {
     Duplicate {
         /// The connection on which the first copy came.
         of: u64,
-        /// How long ago the first copy came, to within 66 microseconds; zero
+        /// How long ago the first copy came, to within 1.05 milliseconds; zero
         /// if the clock has gone backwards since.
         age: Duration,
         /// How many copies have come, this one and the first included.
-        /// Stays at 65,535 when it gets there.
+        /// Stays at 4,095 when it gets there.
         copies: u32,
     },
 }
@@ -109,7 +110,7 @@ pub struct Stats {
 pub struct Debouncer {
     ring: Ring,
     index: Index,
-    /// Entries in the index; the ring may hold dead ones besides.
+    /// Entries that are remembered; the ring may hold dead ones besides.
     live: usize,
     /// Entries above this age are past the window.
     window: Tick,
@@ -180,7 +181,7 @@ impl Debouncer {
             .saturating_add(self.index.allocated_bytes())
     }
 
-    /// Counts a copy of the entry at `place`, if that is within the window.
+    /// Counts a copy of the entry, if that is within the window.
     fn count_copy(&mut self, now: Tick, place: Place) -> Option<Verdict> {
         let entry = self.ring.get_mut(place)?;
         let age = now.since(entry.seen());
@@ -196,27 +197,43 @@ impl Debouncer {
         })
     }
 
+    /// Adds a new entry.
     fn remember(&mut self, now: Tick, digest: Digest, connection: u64) {
         if self.ring.is_full() {
             self.pop_oldest(now);
         }
-        let Some(place) = self.ring.push(Entry::new(digest, connection, now)) else {
-            return;
+        let place = self.ring.next();
+        let location = match self.index.insert(digest, place) {
+            Some(location) => Some(location),
+            None => self.crowd_in(digest, place),
         };
-        if !self.index.insert(digest, place) {
-            self.crowd_out(digest);
-            self.index.insert(digest, place);
+        if let Some(location) = location {
+            self.ring
+                .push(Entry::new(digest, connection, now, location));
+            self.live = self.live.saturating_add(1);
         }
-        self.live = self.live.saturating_add(1);
         self.stats.first = self.stats.first.saturating_add(1);
     }
 
-    /// Forgets what has been in the ring for longer than the window, but only
-    /// so much of it at once.
+    /// Adds an entry to the index in the place of the oldest that is where it
+    /// could be.
+    ///
+    /// Happens only with digests that somebody has aimed at one bucket. To
+    /// search further for room would let them choose the cost.
+    #[cold]
+    fn crowd_in(&mut self, digest: Digest, place: Place) -> Option<Location> {
+        let oldest = self.index.oldest_in_reach(digest, &self.ring)?;
+        self.forget(oldest);
+        self.stats.forced_out = self.stats.forced_out.saturating_add(1);
+        self.index.insert(digest, place)
+    }
+
+    /// Drops what is dead or past the window from the old end of the ring, but
+    /// only so much of it at once.
     fn expire_some(&mut self, now: Tick) {
         for _ in 0..EXPIRED_PER_OBSERVATION {
             match self.ring.oldest() {
-                Some((_, entry)) if entry.is_dead() || now.since(entry.seen()) > self.window => {
+                Some(entry) if entry.is_dead() || now.since(entry.seen()) > self.window => {
                     self.pop_oldest(now);
                 }
                 _ => return,
@@ -224,42 +241,30 @@ impl Debouncer {
         }
     }
 
-    /// Frees the oldest entry's place in the ring, whatever its age.
+    /// Drops the oldest entry from the ring, whatever its age.
     fn pop_oldest(&mut self, now: Tick) {
-        let Some((place, entry)) = self.ring.oldest() else {
+        let Some(&entry) = self.ring.oldest() else {
             return;
         };
-        let (dead, age) = (entry.is_dead(), now.since(entry.seen()));
-        if !dead {
-            self.forget(place);
-            let counter = if age > self.window {
+        self.ring.pop();
+        if !entry.is_dead() {
+            self.index.remove(entry.digest(), entry.location());
+            self.live = self.live.saturating_sub(1);
+            let counter = if now.since(entry.seen()) > self.window {
                 &mut self.stats.expired
             } else {
                 &mut self.stats.forced_out
             };
             *counter = counter.saturating_add(1);
         }
-        self.ring.pop();
     }
 
-    /// Makes room in the part of the index that can hold `digest`.
-    ///
-    /// With digests that nobody has aimed this does not happen (a chance of
-    /// 10^-19 an entry, below capacity). With digests that all want the same
-    /// bucket it keeps the cost constant, where probing on would not.
-    #[cold]
-    fn crowd_out(&mut self, digest: Digest) {
-        if let Some(place) = self.index.oldest_in_reach(digest, &self.ring) {
-            self.forget(place);
-            self.stats.forced_out = self.stats.forced_out.saturating_add(1);
-        }
-    }
-
-    /// Takes a live entry out of the index, and marks it dead in the ring.
+    /// Takes a live entry out of the index. Its place in the ring is freed in
+    /// its turn.
     fn forget(&mut self, place: Place) {
         if let Some(entry) = self.ring.get_mut(place) {
+            self.index.remove(entry.digest(), entry.location());
             entry.kill();
-            self.index.remove(entry.digest(), place);
             self.live = self.live.saturating_sub(1);
         }
     }

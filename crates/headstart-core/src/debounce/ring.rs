@@ -4,18 +4,19 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Digest;
+use super::index::Location;
 use crate::Instant;
 
 /// Where in the ring an entry is: below the capacity.
 pub(super) type Place = u32;
 
-/// Time in units of 2^16 nanoseconds (65.5 microseconds). All that an
-/// [`Instant`] can hold fits in 48 bits of it, so that it never wraps.
+/// Time in units of 2^20 nanoseconds (1.05 milliseconds). All that an
+/// [`Instant`] can hold fits in 44 bits of it, so that it never wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
 /// Bits of a nanosecond count that a tick leaves out.
-const TICK_BITS: u32 = 16;
+const TICK_BITS: u32 = 20;
 
 impl Tick {
     pub(super) const fn of(now: Instant) -> Self {
@@ -48,31 +49,32 @@ impl Tick {
 pub(super) struct Entry {
     digest: Digest,
     connection: u64,
-    /// 48 bits: the tick of the first copy. 16 bits: how many copies have
-    /// come, or zero if the entry is dead, that is no longer in the index.
-    seen_and_copies: u64,
+    /// From the top, 44 bits: the tick of the first copy. 8 bits: the location
+    /// in the index. 12 bits: how many copies have come, or zero if the entry
+    /// is dead, that is no longer in the index.
+    packed: u64,
 }
 
 const _: () = assert!(size_of::<Entry>() == 32);
 
-/// Bits of `seen_and_copies` that count copies.
-const COPIES_BITS: u32 = 16;
-/// The largest number of copies that is counted.
-const COPIES_MAX: u64 = (1 << COPIES_BITS) - 1;
+const SEEN_SHIFT: u32 = 20;
+const LOCATION_SHIFT: u32 = 12;
+/// The largest number of copies that is counted, and the bits that hold it.
+const COPIES: u64 = (1 << LOCATION_SHIFT) - 1;
 
 impl Entry {
     const DEAD: Self = Self {
         digest: Digest::from_bits(0),
         connection: 0,
-        seen_and_copies: 0,
+        packed: 0,
     };
 
     /// A live entry with one copy.
-    pub(super) const fn new(digest: Digest, connection: u64, seen: Tick) -> Self {
+    pub(super) const fn new(digest: Digest, connection: u64, seen: Tick, at: Location) -> Self {
         Self {
             digest,
             connection,
-            seen_and_copies: seen.0 << COPIES_BITS | 1,
+            packed: seen.0 << SEEN_SHIFT | (at.0 as u64) << LOCATION_SHIFT | 1,
         }
     }
 
@@ -80,18 +82,27 @@ impl Entry {
         self.digest
     }
 
+    /// Whether this is what is remembered of `digest`.
+    pub(super) fn is_live_of(&self, digest: Digest) -> bool {
+        self.digest == digest && !self.is_dead()
+    }
+
     pub(super) const fn connection(&self) -> u64 {
         self.connection
     }
 
     pub(super) const fn seen(&self) -> Tick {
-        Tick(self.seen_and_copies >> COPIES_BITS)
+        Tick(self.packed >> SEEN_SHIFT)
+    }
+
+    pub(super) const fn location(&self) -> Location {
+        Location((self.packed >> LOCATION_SHIFT) as u8)
     }
 
     /// Counts one more, and says how many there are now.
     pub(super) const fn add_copy(&mut self) -> u32 {
-        if self.copies() < COPIES_MAX {
-            self.seen_and_copies = self.seen_and_copies.saturating_add(1);
+        if self.copies() < COPIES {
+            self.packed = self.packed.saturating_add(1);
         }
         self.copies() as u32
     }
@@ -101,11 +112,11 @@ impl Entry {
     }
 
     pub(super) const fn kill(&mut self) {
-        self.seen_and_copies &= !COPIES_MAX;
+        self.packed &= !COPIES;
     }
 
     const fn copies(&self) -> u64 {
-        self.seen_and_copies & COPIES_MAX
+        self.packed & COPIES
     }
 }
 
@@ -152,36 +163,44 @@ impl Ring {
     }
 
     /// The oldest entry, dead or alive.
-    pub(super) fn oldest(&self) -> Option<(Place, &Entry)> {
+    pub(super) fn oldest(&self) -> Option<&Entry> {
         if self.len == 0 {
-            return None;
+            None
+        } else {
+            self.get(self.head)
         }
-        Some((self.head, self.get(self.head)?))
     }
 
-    /// Frees the oldest entry's place.
-    pub(super) const fn pop(&mut self) {
+    /// Drops the oldest entry, and leaves it dead where it is.
+    pub(super) fn pop(&mut self) {
         if self.len > 0 {
-            self.head = self.wrapped(self.head as u64 + 1);
+            if let Some(entry) = self.get_mut(self.head) {
+                entry.kill();
+            }
+            self.head = self.wrapped(u64::from(self.head) + 1);
             self.len = self.len.saturating_sub(1);
         }
     }
 
-    /// Adds the newest entry, and says where; `None` if the ring is full.
-    pub(super) fn push(&mut self, entry: Entry) -> Option<Place> {
-        if self.is_full() {
-            return None;
+    /// The place of the entry that is pushed next, if the ring is not full.
+    pub(super) const fn next(&self) -> Place {
+        self.wrapped(self.head as u64 + self.len as u64)
+    }
+
+    /// Adds the newest entry. Does nothing if the ring is full.
+    pub(super) fn push(&mut self, entry: Entry) {
+        if !self.is_full()
+            && let Some(slot) = self.get_mut(self.next())
+        {
+            *slot = entry;
+            self.len = self.len.saturating_add(1);
         }
-        let place = self.wrapped(u64::from(self.head) + u64::from(self.len));
-        *self.get_mut(place)? = entry;
-        self.len = self.len.saturating_add(1);
-        Some(place)
     }
 
     /// How many entries are older than the one at `place`.
     pub(super) const fn rank(&self, place: Place) -> u32 {
-        let behind = place as u64 + self.entries.len() as u64 - self.head as u64;
-        self.wrapped(behind)
+        let behind = place as u64 + self.entries.len() as u64;
+        self.wrapped(behind.saturating_sub(self.head as u64))
     }
 
     /// `at`, which is below twice the capacity, as a place.
@@ -190,7 +209,7 @@ impl Ring {
         if at < capacity {
             at as Place
         } else {
-            (at - capacity) as Place
+            at.saturating_sub(capacity) as Place
         }
     }
 }
