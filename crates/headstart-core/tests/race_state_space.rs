@@ -167,7 +167,14 @@ fn one_kind_alone_and_other_settings() {
         kinds,
         ..Setup::new(FLIGHT)
     };
-    let alone = [kinds(Kinds::PlainOnly), kinds(Kinds::FastOpenOnly)];
+    let alone = [
+        kinds(Kinds::PlainOnly),
+        kinds(Kinds::FastOpenOnly),
+        Setup {
+            held_max: 1,
+            ..kinds(Kinds::PlainOnly)
+        },
+    ];
     explore_all(
         &alone,
         Bounds {

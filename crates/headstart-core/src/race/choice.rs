@@ -2,7 +2,7 @@
 
 use super::attempt::State;
 use super::flight::Boundary;
-use super::{AttemptId, AttemptKind, Close, Exit, Outcome, Race, SynData};
+use super::{AttemptId, AttemptKind, Exit, Outcome, Race, SynData};
 use crate::config::Peer;
 use crate::time::Instant;
 
@@ -113,22 +113,6 @@ impl Race {
             .min()
     }
 
-    /// Closes what has delivered all that an application wrote before it went.
-    pub(super) fn close_delivered(&mut self) {
-        if !self.abandoned {
-            return;
-        }
-        for id in self.ids() {
-            if let State::Open { finished: true, .. } = self.state(id) {
-                self.leave_with(id, Exit::Delivered, Some(Close::Graceful));
-                // A plain connection would have done no more than this one.
-                if self.chosen == Some(id) || self.is_plain(id) {
-                    self.leave_unopened();
-                }
-            }
-        }
-    }
-
     fn sole_survivor(&self) -> Option<AttemptId> {
         let mut contenders = self.ids().filter(|id| self.state(*id).contends());
         match (contenders.next(), contenders.next()) {
@@ -192,31 +176,6 @@ impl Race {
         match self.open_plain() {
             Some(_) => self.grace(),
             None => Some(end),
-        }
-    }
-
-    fn is_plain(&self, id: AttemptId) -> bool {
-        self.attempts
-            .get(id.index())
-            .is_some_and(|attempt| attempt.is(AttemptKind::Plain))
-    }
-
-    fn leave_unopened(&mut self) {
-        for id in self.ids() {
-            match self.state(id) {
-                State::Handshake {
-                    cookie_request: true,
-                    ..
-                } => self.fetch_only(id),
-                State::Waiting | State::Due | State::Handshake { .. } => {
-                    self.leave(id, Exit::Lost);
-                }
-                State::Open { .. }
-                | State::Fetching { .. }
-                | State::Taken
-                | State::Recalled
-                | State::Out => {}
-            }
         }
     }
 }

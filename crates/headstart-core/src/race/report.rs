@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{AttemptId, AttemptKind, Exit};
+use super::{AttemptId, AttemptKind, Exit, Progress};
 use crate::time::Instant;
 
 /// What a SYN with data came to.
@@ -55,6 +55,30 @@ pub struct AttemptReport {
     pub cookie_requested: bool,
     /// How it stands.
     pub outcome: Outcome,
+}
+
+impl AttemptReport {
+    pub(super) fn start(&mut self, now: Instant, progress: Progress) {
+        self.started.get_or_insert(now);
+        match progress {
+            Progress::Handshake => {}
+            Progress::DataInSyn(_) => self.syn_data = SynData::Sent,
+            Progress::CookieRequest => self.cookie_requested = true,
+        }
+    }
+
+    pub(super) fn open(&mut self, now: Instant, syn_data: SynData) {
+        self.opened.get_or_insert(now);
+        // What was not sent cannot be acknowledged.
+        if self.syn_data == SynData::Sent {
+            self.syn_data = syn_data;
+        }
+    }
+
+    pub(super) fn reply(&mut self, now: Instant) {
+        self.opened.get_or_insert(now);
+        self.first_byte.get_or_insert(now);
+    }
 }
 
 /// The story of a race (R16): who ran, who won, what it cost.
