@@ -1,10 +1,10 @@
 //! `serve` and `race` on two hosts.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use headstart_lab::Lab;
+use headstart_lab::{Lab, Rule};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -30,6 +30,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         }),
         Trial::test("a_server_without_fast_open_says_so", || {
             a_server_without_fast_open_says_so();
+            Ok(())
+        }),
+        Trial::test("waiting_takes_no_processor_time", || {
+            waiting_takes_no_processor_time();
             Ok(())
         }),
     ]
@@ -146,4 +150,30 @@ fn a_server_without_fast_open_says_so() {
     assert_eq!(server.listening["fast_open"], false);
     let state = server.listening["fast_open_state"].as_str().unwrap();
     assert!(state.contains("0x2"), "{state}");
+}
+
+fn waiting_takes_no_processor_time() {
+    let (lab, _server) = lab_and_server();
+    fetch_cookie(&lab);
+    lab.set_rule(Rule::DropSynAck);
+    let fast_open = (lab, ["--mode", "fastopen"]);
+    let far = Duration::from_secs(10);
+    let in_handshake = |mode| (Lab::builder().rtt(far).build().unwrap(), ["--mode", mode]);
+    for (lab, mode) in [fast_open, in_handshake("plain"), in_handshake("headstart")] {
+        let arguments = [&["race", SERVER, "--timeout", "1.5"][..], &mode].concat();
+        let start = || headstart(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        let mut race = lab.client().run(start).unwrap();
+        thread::sleep(Duration::from_secs(1));
+        let ticks = processor_ticks(race.id());
+        assert!(ticks < 20, "{mode:?}: {ticks} hundredths of a second");
+        assert_eq!(race.wait().unwrap().code(), Some(1));
+    }
+}
+
+/// Processor time of a process, `utime` and `stime` of proc(5), in hundredths
+/// of a second.
+fn processor_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let times = stat.split(' ').skip(13).take(2);
+    times.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
