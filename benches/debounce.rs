@@ -27,10 +27,12 @@ const BYTES: f64 = 48.0;
 const TICK: Duration = Duration::from_micros(100);
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(50);
+/// A copy that comes soon is one of so many of the latest messages.
+const SOON: u64 = 1_000;
 
 fn main() -> Outcome {
     let args = Args::parse();
-    let (rounds, batch) = args.pick((61, 50_000), (3, 5_000));
+    let (rounds, batch) = args.pick((31, 200_000), (3, 5_000));
     let mut report =
         Report::new(args, format!("debounce: {rounds} rounds of {batch} messages of 600 bytes"));
     alone(&mut report, rounds, batch)?;
@@ -103,11 +105,11 @@ impl Bench {
         Ok([watch.each(count)[0]])
     }
 
-    /// Copies of messages all over the memory.
-    fn copies(&mut self, count: usize) -> Outcome<[f64; 1]> {
+    /// Copies of some of the latest messages.
+    fn copies(&mut self, latest: u64, count: usize) -> Outcome<[f64; 1]> {
         let watch = Stopwatch::start();
         for step in 0..count as u64 {
-            let back = step.wrapping_mul(7_919_317) % (ENTRIES as u64 - 1);
+            let back = step.wrapping_mul(7_919_317) % (latest - 1);
             if self.observe(self.number - back) == Verdict::First {
                 return Err("a copy was taken for a new message".into());
             }
@@ -116,54 +118,52 @@ impl Bench {
     }
 }
 
-/// One thread's own memory.
+/// One thread's own memory. One at a time: two would drive each other out of
+/// the processor's caches.
 fn alone(report: &mut Report, rounds: usize, batch: usize) -> Outcome {
     let mut built = None;
     let info = allocation_counter::measure(|| built = Some(Bench::new(LONG)));
     let mut full = built.ok_or("not measured")??;
+    let mut beside_hash = |what, bar, work: &mut dyn FnMut() -> Outcome<[f64; 1]>| {
+        let series = interleave(rounds, &mut [work, &mut hashes(batch)])?;
+        let [[ours], [hash]] = &series[..] else {
+            return Outcome::Err("two things were measured".into());
+        };
+        report.compare(what, "ns", ours, ("one-shot hash", hash), bar);
+        Ok(())
+    };
+    let bar = Some(Bar::AtMost(HASHES));
+    beside_hash("first copy, the oldest forced out", bar, &mut || full.firsts(batch))?;
+    let count = allocation_counter::measure(|| {
+        let _ = black_box(full.firsts(batch));
+    });
+    beside_hash("later copy, soon", None, &mut || full.copies(SOON, batch))?;
+    beside_hash("later copy, any time", None, &mut || full.copies(ENTRIES as u64, batch))?;
+    let forced_out = full.debouncer.stats().forced_out;
+    drop(full);
     let mut expiring = Bench::new(SHORT)?;
-    let mut copied = Bench::new(LONG)?;
+    beside_hash("first copy, the oldest expired", bar, &mut || expiring.firsts(batch))?;
+    let expired = expiring.debouncer.stats().expired;
+    let bytes = info.bytes_current as f64 / ENTRIES as f64;
+    report.fact("memory of an entry", "bytes", bytes, Some(Bar::AtMost(BYTES)));
+    let count = count.count_total as f64;
+    report.fact("allocations while it is full", "", count, Some(Bar::AtMost(0.0)));
+    report.note(format!("{forced_out} entries were forced out, {expired} expired"));
+    Ok(())
+}
 
-    let secret = secret();
-    let (mut message, mut number) = (message(), 0);
-    let mut hash = || {
+/// The limit: the hash alone.
+fn hashes(count: usize) -> impl FnMut() -> Outcome<[f64; 1]> {
+    let (secret, mut message, mut number) = (secret(), message(), 0);
+    move || {
         let watch = Stopwatch::start();
-        for _ in 0..batch {
+        for _ in 0..count {
             number += 1;
             stamp(&mut message, number);
             black_box(xxh3_128_with_secret(black_box(&message), black_box(&secret)));
         }
-        Ok([watch.each(batch)[0]])
-    };
-    let series = interleave(
-        rounds,
-        &mut [
-            &mut hash,
-            &mut || full.firsts(batch),
-            &mut || expiring.firsts(batch),
-            &mut || copied.copies(batch),
-        ],
-    )?;
-    let [[hash], [full_cost], [expiring_cost], [copied_cost]] = &series[..] else {
-        return Err("four things were measured".into());
-    };
-    let (limit, bar) = (("one-shot hash", hash), Some(Bar::AtMost(HASHES)));
-    report.compare("first copy, the oldest forced out", "ns", full_cost, limit, bar);
-    report.compare("first copy, the oldest expired", "ns", expiring_cost, limit, bar);
-    report.compare("later copy", "ns", copied_cost, limit, bar);
-    let bytes = info.bytes_current as f64 / ENTRIES as f64;
-    report.fact("memory of an entry", "bytes", bytes, Some(Bar::AtMost(BYTES)));
-    let info = allocation_counter::measure(|| {
-        let _ = black_box(full.firsts(batch));
-    });
-    let count = info.count_total as f64;
-    report.fact("allocations while it is full", "", count, Some(Bar::AtMost(0.0)));
-    let stats = [full.debouncer.stats(), expiring.debouncer.stats()];
-    report.note(format!(
-        "one memory has forced out {} entries and let {} expire, the other {} and {}",
-        stats[0].forced_out, stats[0].expired, stats[1].forced_out, stats[1].expired
-    ));
-    Ok(())
+        Ok([watch.each(count)[0]])
+    }
 }
 
 /// The memory that threads share.
