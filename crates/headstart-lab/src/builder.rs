@@ -29,6 +29,9 @@ const RTT_MAX: Duration = Duration::from_secs(10);
 /// Packets on their way at most, if not said otherwise: some 100 MB.
 const QUEUE_DEFAULT: usize = 65_536;
 const QUEUE_MAX: usize = 1 << 20;
+/// The same on every machine, and the only one that every kernel has and lets
+/// every namespace use. The machine's own choice may pace, which shows in times.
+const CONGESTION_CONTROL: &str = "reno";
 /// The interface of every host.
 const INTERFACE: &str = "eth0";
 
@@ -118,6 +121,11 @@ impl LabBuilder {
             set_up_host(Port::Server, server)?,
             set_up_host(Port::SecondServer, second)?,
         ];
+        in_namespace(&wires, || {
+            Port::ALL
+                .into_iter()
+                .try_for_each(|port| await_carrier(port.name()))
+        })?;
         let shared = Arc::new(Shared::new(self.rule).doing("making an event file")?);
         let relay = Relay {
             interfaces,
@@ -184,7 +192,15 @@ fn add_port(port: Port, host: &Namespace) -> Result<Interface, LabError> {
     })
 }
 
-/// Gives a host its loopback, addresses and Fast Open.
+/// Waits until an interface of the calling thread's namespace carries packets.
+fn await_carrier(name: &str) -> Result<(), LabError> {
+    let mut netlink = Netlink::open().needs(Part::Netlink)?;
+    netlink
+        .wait_until_running(name)
+        .doing("waiting for the wire")
+}
+
+/// Gives a host its loopback, addresses and settings.
 fn set_up_host(port: Port, namespace: Namespace) -> Result<Host, LabError> {
     let host = Host::new(port.name(), namespace);
     host.run(|| {
@@ -201,6 +217,8 @@ fn set_up_host(port: Port, namespace: Namespace) -> Result<Host, LabError> {
             .doing("adding an IPv4 address")
     })
     .doing("entering a host")??;
+    host.run(|| await_carrier(INTERFACE))
+        .doing("entering a host")??;
     allow_ipv6(&host).needs(Part::Ipv6)?;
     host.run(|| {
         let address = port.host_addr(Family::V6);
@@ -209,6 +227,8 @@ fn set_up_host(port: Port, namespace: Namespace) -> Result<Host, LabError> {
     .doing("entering a host")?
     .needs(Part::Ipv6)?;
     host.set_fast_open(port.fast_open_bits())
+        .needs(Part::Sysctl)?;
+    host.set_sysctl("net.ipv4.tcp_congestion_control", CONGESTION_CONTROL)
         .needs(Part::Sysctl)?;
     Ok(host)
 }

@@ -1,6 +1,13 @@
 //! Interfaces and addresses, set over routing netlink.
 
-use std::{fs::File, io, net::IpAddr, os::fd::AsRawFd};
+use std::{
+    fs::File,
+    io,
+    net::IpAddr,
+    os::fd::AsRawFd,
+    thread,
+    time::{Duration, Instant},
+};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
@@ -16,6 +23,10 @@ use nix::net::if_::if_nametoindex;
 
 /// Largest packet on the wire, in bytes, IP header included.
 const MTU: u32 = 1500;
+
+/// How long an interface may take until it carries packets, and how often to look.
+const RUNNING_WITHIN: Duration = Duration::from_secs(5);
+const RUNNING_POLL: Duration = Duration::from_millis(1);
 
 /// A connection to the kernel about the namespace in which it was opened.
 pub(crate) struct Netlink {
@@ -94,8 +105,40 @@ impl Netlink {
         )
     }
 
-    /// Sends one request and waits for the kernel's yes or no.
+    /// Waits until an interface that is up, and whose other end is, carries
+    /// packets: the kernel sees to it a little later, and drops them until then.
+    pub(crate) fn wait_until_running(&mut self, name: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = if_nametoindex(name)?;
+        let deadline = Instant::now() + RUNNING_WITHIN;
+        loop {
+            let request = RouteNetlinkMessage::GetLink(message.clone());
+            if let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(request, 0)?
+                && link.header.flags.contains(LinkFlags::Running)
+            {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("{name} stays without carrier"),
+                ));
+            }
+            thread::sleep(RUNNING_POLL);
+        }
+    }
+
+    /// Sends one request that has no other answer than yes or no.
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.ask(message, flags).map(drop)
+    }
+
+    /// Sends one request, and waits for the kernel's answer, if it has one, and its yes or no.
+    fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Option<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -105,6 +148,7 @@ impl Netlink {
         let mut bytes = vec![0; request.buffer_len()];
         request.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
+        let mut answer = None;
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
             let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes)
@@ -112,12 +156,13 @@ impl Netlink {
             if reply.header.sequence_number != self.sequence {
                 continue;
             }
-            if let NetlinkPayload::Error(verdict) = reply.payload {
-                return if verdict.code.is_some() {
-                    Err(verdict.to_io())
-                } else {
-                    Ok(())
-                };
+            match reply.payload {
+                NetlinkPayload::Error(verdict) if verdict.code.is_some() => {
+                    return Err(verdict.to_io());
+                }
+                NetlinkPayload::Error(_) => return Ok(answer),
+                NetlinkPayload::InnerMessage(message) => answer = Some(message),
+                _ => {}
             }
         }
     }

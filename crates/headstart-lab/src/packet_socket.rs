@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
@@ -12,10 +13,14 @@ use nix::{
         AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
         bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
     },
+    sys::time::TimeSpec,
 };
 
 /// Ethernet header: two addresses and a type.
 pub(crate) const ETHERNET: usize = 14;
+
+/// A packet that seems to have waited longer than this tells of a clock that was set.
+const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Receive buffer asked for, in bytes; the kernel gives less to ordinary users.
 const RECEIVE_BUFFER: usize = 16 << 20;
@@ -31,6 +36,8 @@ pub(crate) struct PacketSocket {
 pub(crate) struct Received {
     /// Bytes of the packet behind the Ethernet header.
     pub(crate) len: usize,
+    /// How long ago it came in.
+    pub(crate) age: Duration,
     /// Packets that this socket has lost so far because its buffer was full.
     pub(crate) lost: Option<u32>,
 }
@@ -51,9 +58,10 @@ impl PacketSocket {
             setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }
         setsockopt(&fd, sockopt::RxqOvfl, &1)?;
+        setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
         Ok(Self {
             fd,
-            control: nix::cmsg_space!(u32),
+            control: nix::cmsg_space!(u32, TimeSpec),
         })
     }
 
@@ -75,16 +83,21 @@ impl PacketSocket {
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let lost = message.cmsgs().ok().and_then(|mut all| {
-            all.find_map(|one| match one {
-                ControlMessageOwned::RxqOvfl(lost) => Some(lost),
-                _ => None,
-            })
-        });
-        Ok(Some(Received {
+        let mut received = Received {
             len: message.bytes.saturating_sub(ETHERNET),
-            lost,
-        }))
+            age: Duration::ZERO,
+            lost: None,
+        };
+        for one in message.cmsgs().ok().into_iter().flatten() {
+            match one {
+                ControlMessageOwned::RxqOvfl(lost) => received.lost = Some(lost),
+                ControlMessageOwned::ScmTimestampns(time) => {
+                    received.age = age(Duration::from(time))
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(received))
     }
 
     /// Sends one frame.
@@ -105,6 +118,16 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// How long ago something was on the wall clock, which may have been set since.
+fn age(stamp: Duration) -> Duration {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.checked_sub(stamp)
+        .filter(|age| *age < AGE_MAX)
+        .unwrap_or_default()
 }
 
 /// The packet address of an interface of the calling thread's namespace.
