@@ -32,6 +32,7 @@ pub(crate) struct Plan {
 
 /// What became of a dial. Times are since before its first system call; the
 /// name is looked up before.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // Some of it is for the demo.
 #[derive(Debug)]
 pub(crate) struct Dialled {
     /// The random bytes of its first flight.
@@ -55,6 +56,7 @@ pub(crate) struct Dialled {
 }
 
 /// Why a dial failed.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // Some of it is for the demo.
 #[derive(Debug)]
 pub(crate) struct Failed {
     /// In a line.

@@ -69,8 +69,9 @@ pub(super) fn row(path: Path, setting: &Setting) -> io::Result<Row> {
 fn first_contacts(path: Path, setting: &Setting) -> io::Result<Vec<Column>> {
     let mut columns = Vec::new();
     for mode in Mode::ALL {
+        let began = Instant::now();
         let mut samples = Vec::new();
-        for _ in 0..DIALS {
+        while goes_on(samples.len(), DIALS, began) {
             let site = Site::build(path, setting)?;
             for column in site.measure(&[mode], 1)? {
                 samples.extend(column.dials);
@@ -137,7 +138,7 @@ impl<'a> Site<'a> {
     fn dial_some(&self, runtime: &Runtime, mode: Mode, most: usize) -> io::Result<Vec<Dialled>> {
         let began = Instant::now();
         let mut dialled = Vec::new();
-        while dialled.is_empty() || (dialled.len() < most && began.elapsed() < ENOUGH) {
+        while goes_on(dialled.len(), most, began) {
             dialled.push(self.dial(runtime, mode)?);
         }
         Ok(dialled)
@@ -175,6 +176,11 @@ impl<'a> Site<'a> {
             "the server gave no Fast Open cookie on a clear path",
         ))
     }
+}
+
+/// Whether there is to be another dial after so many.
+fn goes_on(dials: usize, most: usize, began: Instant) -> bool {
+    dials == 0 || (dials < most && began.elapsed() < ENOUGH)
 }
 
 fn server_address(lab: &Lab) -> SocketAddr {

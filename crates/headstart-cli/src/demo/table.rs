@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, TableComponent};
+use comfy_table::{Cell, Color, ContentArrangement, TableComponent};
 use headstart_lab::Rule;
 
 use super::measure::Setting;
@@ -39,7 +39,7 @@ impl fmt::Display for Table<'_> {
             "Headstart",
             "answered by",
         ];
-        table.set_header(titles.map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+        table.set_header(titles);
         for row in self.rows {
             table.add_row(cells(row, &mut notes));
         }
