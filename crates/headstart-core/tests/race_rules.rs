@@ -416,6 +416,11 @@ fn r11_half_close_is_raced_too() {
     scene.opens(FAST_OPEN);
     scene.expect_shutdown(FAST_OPEN);
     scene.opens(PLAIN);
+    let plain = scene.id(PLAIN);
+    scene.expect(Step::Write(plain));
+    scene.tell(PLAIN, Event::Blocked);
+    scene.expect_wait(None);
+    scene.tell(PLAIN, Event::Writable);
     scene.expect_write(PLAIN, b"hello");
     scene.expect_shutdown(PLAIN);
     scene.expect_chosen(None);

@@ -106,7 +106,12 @@ impl Race {
             Some(_) => None,
             None => self.cutover_deadline(),
         };
-        [self.next_turn(), self.fetch_deadline(), cutover]
+        [
+            self.next_turn(),
+            self.fetch_deadline(),
+            self.delivery_deadline(),
+            cutover,
+        ]
             .into_iter()
             .flatten()
             .filter(|deadline| *deadline > self.now)
@@ -140,21 +145,27 @@ impl Race {
         }
     }
 
-    /// A first-come peer serves the copy that it saw first. Where data in a
-    /// SYN has not been out for as long as plain's handshake took, its answer
-    /// is not due yet: it gets that time, and a quarter more.
+    /// A first-come peer serves the copy that it saw first, and resets the
+    /// other. Where data in a SYN has not been out for as long as plain's
+    /// handshake took, its answer is not due yet: it gets that time, and a
+    /// quarter more. Where it was not acknowledged, the kernel has sent it
+    /// again, perhaps before plain's copy: the reset gets that time.
     fn grace(&self) -> Option<Instant> {
         let plain = self.attempts.get(self.open_plain()?.index())?;
-        let handshake = plain.report.opened?.saturating_since(plain.report.started?);
+        let opened = plain.report.opened?;
+        let handshake = opened.saturating_since(plain.report.started?);
         self.attempts
             .iter()
-            .filter(|attempt| {
-                matches!(attempt.state, State::Handshake { .. })
-                    && attempt.report.syn_data == SynData::Sent
+            .filter(|attempt| attempt.is(AttemptKind::FastOpen))
+            .filter_map(|attempt| match attempt.state {
+                State::Handshake { .. } if attempt.report.syn_data == SynData::Sent => {
+                    attempt.report.started
+                }
+                State::Open { taken: 1.., .. } => attempt.report.opened.max(Some(opened)),
+                _ => None,
             })
-            .filter_map(|attempt| attempt.report.started)
-            .map(|started| {
-                started
+            .map(|since| {
+                since
                     .saturating_add(handshake)
                     .saturating_add(handshake / 4)
             })

@@ -47,8 +47,11 @@ impl Race {
     }
 
     /// Ends the first flight where it is known only by what is written
-    /// ([`FirstFlight::Asserted`](crate::FirstFlight::Asserted), [`FirstFlight::Token`](crate::FirstFlight::Token)): called on the
-    /// first read, flush or shutdown. Otherwise nothing.
+    /// ([`FirstFlight::Asserted`], [`FirstFlight::Token`]): called on the first
+    /// read, flush or shutdown. Otherwise nothing.
+    ///
+    /// [`FirstFlight::Asserted`]: crate::FirstFlight::Asserted
+    /// [`FirstFlight::Token`]: crate::FirstFlight::Token
     pub fn end_flight(&mut self, now: Instant) {
         self.tick(now);
         if matches!(self.log.boundary(), Boundary::Gathering { .. }) && self.handed_over().is_none()

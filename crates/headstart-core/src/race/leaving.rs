@@ -2,8 +2,9 @@
 //! application has gone (R16).
 
 use super::attempt::State;
-use super::{AttemptId, AttemptKind, Close, Exit, NotStarted, Outcome, Race};
-use crate::config::LoserClose;
+use super::{Attempt, AttemptId, AttemptKind, Close, Exit, NotStarted, Outcome, Race};
+use crate::config::{COOKIE_WAIT, LoserClose, Peer};
+use crate::time::Instant;
 
 impl Race {
     /// Takes an attempt out of the race, closing its socket as losers are closed.
@@ -52,19 +53,34 @@ impl Race {
                 self.leave_with(id, Exit::Delivered, Some(Close::Graceful));
                 // A plain connection would have done no more than this one.
                 if self.chosen == Some(id) || self.is_plain(id) {
-                    self.leave_unopened();
+                    self.delivered.get_or_insert(self.now);
                 }
             }
         }
+        if self.delivered.is_some() {
+            self.leave_unopened();
+        }
+    }
+
+    /// When handshakes are given up that only their peer still needs.
+    pub(super) fn delivery_deadline(&self) -> Option<Instant> {
+        let unopened = |attempt: &Attempt| matches!(attempt.state, State::Handshake { .. });
+        let end = self.delivered?.saturating_add(COOKIE_WAIT);
+        self.attempts.iter().any(unopened).then_some(end)
     }
 
     fn leave_unopened(&mut self) {
+        let overdue = self.delivery_deadline().is_some_and(|end| self.now >= end);
         for id in self.ids() {
             match self.state(id) {
                 State::Handshake {
                     cookie_request: true,
                     ..
                 } => self.fetch_only(id),
+                // A peer that tells copies apart may have taken the one in
+                // this SYN for the first: reset, it would be no delivery.
+                State::Handshake { taken: 1.., .. }
+                    if self.config.peer != Peer::Unaware && !overdue => {}
                 State::Waiting | State::Due | State::Handshake { .. } => {
                     self.leave(id, Exit::Lost);
                 }

@@ -68,6 +68,9 @@ pub struct Race {
     chosen: Option<AttemptId>,
     finishing: bool,
     abandoned: bool,
+    /// When plain, or the connection, had delivered what was written before
+    /// the application went.
+    delivered: Option<Instant>,
 }
 
 impl Race {
@@ -86,6 +89,7 @@ impl Race {
             chosen: None,
             finishing: false,
             abandoned: false,
+            delivered: None,
         };
         race.advance();
         race

@@ -112,9 +112,7 @@ impl Race {
 
     /// FIN goes behind the last byte that there will be.
     fn may_finish(&self, id: AttemptId, taken: usize) -> bool {
-        self.finishing
-            && taken >= self.log.len()
-            && (self.chosen == Some(id) || self.chosen.is_none() && self.log.held() == 0)
+        self.finishing && taken >= self.log.len() && self.chosen.is_none_or(|chosen| chosen == id)
     }
 
     fn is_over(&self) -> bool {

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub turn_in: Option<Duration>,
     /// Time until held bytes may go to Fast Open without plain, zero if past.
     pub cutover_in: Option<Duration>,
+    /// Time left to handshakes that the application did not wait for, zero if past.
+    pub gives_up_in: Option<Duration>,
     /// Attempts that had nothing to say at the last look, by number.
     pub looked: u32,
 }
@@ -145,6 +147,7 @@ impl Race {
             turns: self.turns.come(),
             turn_in: self.turns.next_due().map(left),
             cutover_in: self.cutover_end().map(left),
+            gives_up_in: self.delivery_deadline().map(left),
             looked: self.cutover.looked_at(),
         }
     }
