@@ -551,6 +551,28 @@ fn r14_when_one_fails_the_next_starts_at_once() {
 }
 
 #[test]
+fn r14_when_an_address_fails_the_next_starts_at_once() {
+    let mut scene = Scene::racing(Setup {
+        targets: 2,
+        ..setup()
+    });
+    scene.fail(PLAIN, FailureKind::Unreachable);
+    scene.expect_close(PLAIN, Close::Abortive);
+    scene.expect_chosen(None);
+    let next = 2;
+    scene.expect_start(next);
+}
+
+#[test]
+fn r15_fast_open_does_not_wait_for_a_flight_once_plain_has_failed() {
+    let mut scene = Scene::asserted();
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.fail(PLAIN, FailureKind::Refused);
+    scene.expect_exit(FAST_OPEN, not_started(NotStarted::NoFlight));
+    assert!(matches!(scene.race.ending(), Some(Ending::Failed(_))));
+}
+
+#[test]
 fn r15_a_first_come_answer_on_its_way_is_waited_for() {
     let mut scene = Scene::of(Setup {
         peer: Peer::FirstCome,
@@ -595,6 +617,9 @@ fn r16_write_then_drop_is_delivered() {
     scene.expect_write(PLAIN, b"hello");
     scene.expect_shutdown(PLAIN);
     scene.expect_close(PLAIN, Close::Graceful);
+    // The peer may have taken the copy in the SYN for the first.
+    scene.expect_wait(COOKIE_WAIT);
+    scene.pass(COOKIE_WAIT);
     scene.expect_close(FAST_OPEN, Close::Abortive);
     scene.expect(Step::Settled);
 }

@@ -112,10 +112,10 @@ impl Race {
             self.delivery_deadline(),
             cutover,
         ]
-            .into_iter()
-            .flatten()
-            .filter(|deadline| *deadline > self.now)
-            .min()
+        .into_iter()
+        .flatten()
+        .filter(|deadline| *deadline > self.now)
+        .min()
     }
 
     fn sole_survivor(&self) -> Option<AttemptId> {

@@ -51,6 +51,7 @@ pub fn standing(world: &World) -> Verdict {
     r7_no_needless_copy(world)?;
     r9_never_later_than_plain(world)?;
     r13_only_replay_safe(world)?;
+    r15_no_wait_after_plain_failed(world)?;
     r16_flush_and_finish(world)
 }
 
@@ -159,13 +160,42 @@ fn r6_right_one(before: &Snapshot, index: usize, world: &World) -> Verdict {
         (false, _) => waited && chosen.kind == AttemptKind::FastOpen && chosen.phase.is_open(),
         (true, Peer::Unaware | Peer::Pairing) => chosen.kind == AttemptKind::Plain,
         (true, Peer::FirstCome) if acknowledged => chosen.syn_data == SynData::Acknowledged,
-        (true, Peer::FirstCome) => chosen.kind == AttemptKind::Plain,
+        (true, Peer::FirstCome) => {
+            chosen.kind == AttemptKind::Plain && !answer_may_come(before, index, world)
+        }
     };
     rule!(
         right,
         "R6 held bytes went to the wrong attempt, {index}: {chosen:?}"
     );
     Ok(())
+}
+
+/// Whether data in a SYN has been out for less time than plain's handshake
+/// took, and a quarter (R15).
+fn answer_may_come(before: &Snapshot, plain: usize, world: &World) -> bool {
+    let report = world.race.report();
+    let plain = &report.attempts[plain];
+    let (Some(started), Some(opened)) = (plain.started, plain.opened) else {
+        return false;
+    };
+    let handshake = opened.saturating_since(started);
+    let most = handshake + handshake / 4;
+    before
+        .attempts
+        .iter()
+        .zip(&report.attempts)
+        .any(|(attempt, report)| {
+            matches!(attempt.phase, Phase::Handshake { .. })
+                && !matches!(
+                    report.outcome,
+                    Outcome::Out(Exit::Failed(_) | Exit::Ended { .. })
+                )
+                && attempt.syn_data == SynData::Sent
+                && report
+                    .started
+                    .is_some_and(|at| world.now.saturating_since(at) < most)
+        })
 }
 
 fn flight_is_fixed(before: &Snapshot, world: &World) -> Verdict {
@@ -402,6 +432,22 @@ fn r5_sole_survivor(world: &World) -> Verdict {
     rule!(
         world.snap.chosen.is_none() || contenders <= 1,
         "R5 others contend after the choice"
+    );
+    Ok(())
+}
+
+/// What is left after plain's failure does not wait for a flight that nobody
+/// writes: plain alone would fail now.
+fn r15_no_wait_after_plain_failed(world: &World) -> Verdict {
+    let failed = legs(world).any(|index| world.is_plain(index) && world.phase(index) == Phase::Out);
+    let mut left = legs(world)
+        .filter(|index| world.contends(*index))
+        .peekable();
+    let idle = left.peek().is_some()
+        && left.all(|index| !world.is_plain(index) && world.phase(index) == Phase::Waiting);
+    rule!(
+        !(failed && idle),
+        "R15 fast open waits for a flight though plain has failed"
     );
     Ok(())
 }

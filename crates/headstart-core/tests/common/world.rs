@@ -428,17 +428,24 @@ impl World {
         }
     }
 
-    /// When a first-come peer's answer to data in a SYN is overdue.
+    /// When a first-come peer's answer to the copy on Fast Open, or its reset
+    /// of plain's, is overdue.
     pub fn grace(&self) -> Option<Instant> {
         let report: Report = self.race.report();
         let plain = &report.attempts[self.open_plain()?];
         let handshake = plain.opened?.saturating_since(plain.started?);
         (0..self.legs.len())
-            .filter(|index| matches!(self.phase(*index), Phase::Handshake { .. }))
-            .filter(|index| self.snap.attempts[*index].syn_data == SynData::Sent)
-            .filter_map(|index| report.attempts[index].started)
-            .map(|started| {
-                started
+            .filter(|index| !self.is_plain(*index))
+            .filter_map(|index| {
+                let attempt = &report.attempts[index];
+                match self.phase(index) {
+                    Phase::Handshake { .. } if attempt.syn_data == SynData::Sent => attempt.started,
+                    Phase::Open { taken, .. } if taken > 0 => attempt.opened.max(plain.opened),
+                    _ => None,
+                }
+            })
+            .map(|since| {
+                since
                     .saturating_add(handshake)
                     .saturating_add(handshake / 4)
             })
