@@ -114,9 +114,12 @@ pub(crate) struct RaceArgs {
 /// Arguments of `headstart serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// The address to listen on, such as 127.0.0.1:4000 or [::]:4000; port 0
-    /// takes any free one
-    #[arg(value_name = "ADDR")]
+    /// Where to listen.
+    #[arg(
+        value_name = "ADDR",
+        help = "The address to listen on, such as 127.0.0.1:4000 or [::]:4000; port 0 takes any \
+                free one"
+    )]
     pub(crate) address: SocketAddr,
 
     /// Where a connection's first message ends

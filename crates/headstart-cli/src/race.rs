@@ -92,9 +92,9 @@ fn words(number: u64, dialled: &Dialled) -> String {
     let answer = match (&first, dialled.winner) {
         (Some(first), Some(AttemptKind::Plain)) => format!("plain answered after {first}"),
         (Some(first), _) if dialled.syn_data => {
-            format!("fast open answered after {first}, with the data in its SYN")
+            format!("Fast Open answered after {first}, with the data in its SYN")
         }
-        (Some(first), _) => format!("fast open answered after {first}, without data in its SYN"),
+        (Some(first), _) => format!("Fast Open answered after {first}, without data in its SYN"),
         (None, _) => String::new(),
     };
     match &dialled.failure {

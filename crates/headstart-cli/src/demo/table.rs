@@ -122,8 +122,8 @@ fn answered_by(column: &Column) -> &'static str {
     let middle = &column.middle;
     match (middle.winner, middle.syn_data) {
         (None, _) => "nobody",
-        (Some(_), true) => "fast open, data in the SYN",
-        (Some(_), false) if middle.fast_open_won() => "fast open, data after the SYN",
+        (Some(_), true) => "Fast Open, data in the SYN",
+        (Some(_), false) if middle.fast_open_won() => "Fast Open, data after the SYN",
         (Some(_), false) => "plain",
     }
 }
