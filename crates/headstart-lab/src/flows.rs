@@ -90,3 +90,33 @@ impl Flows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_connection_is_forgotten_first() {
+        let server = SocketAddr::from(([192, 0, 2, 2], 80));
+        let key = |port| FlowKey {
+            client: SocketAddr::from(([192, 0, 2, 1], port)),
+            server,
+        };
+        let flow = Flow {
+            rule: Rule::Transparent,
+            opened: Direction::ToServer,
+            sequence: 0,
+            fast_open: false,
+            packets: 0,
+            spent: false,
+            server: Port::Server,
+        };
+        let mut flows = Flows::new(2);
+        for port in [1, 2, 1, 3] {
+            flows.insert(key(port), flow);
+        }
+        let known = [1, 2, 3].map(|port| flows.get_mut(&key(port)).is_some());
+        assert_eq!(known, [false, true, true]);
+        assert_eq!((flows.table.len(), flows.order.len()), (2, 2));
+    }
+}

@@ -109,6 +109,3 @@ fn from_destination(segment: &Segment) -> Option<PacketBuilderStep<IpHeaders>> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn fast_open_options_are_found_among_others() {
-        let cases: [(&[u8], &[(OptionKind, usize)]); 7] = [
+        type Case = (&'static [u8], &'static [(OptionKind, usize)]);
+        let cases: [Case; 7] = [
             (&[], &[]),
             (&[2, 4, 5, 180, 1, 1, 34, 2], &[(OptionKind::Standard, 0)]),
             (&[34, 6, 1, 2, 3, 4, 1, 1], &[(OptionKind::Standard, 4)]),

@@ -15,34 +15,29 @@ use nix::sys::socket::{
 };
 
 /// Fits into one SYN.
-pub const REQUEST: [u8; 200] = [b'q'; 200];
-pub const REPLY: [u8; 100] = [b'r'; 100];
-pub const PORT: u16 = 4000;
+pub(crate) const REQUEST: [u8; 200] = [b'q'; 200];
+const REPLY: [u8; 100] = [b'r'; 100];
+pub(crate) const PORT: u16 = 4000;
 
 /// Fast Open for clients and for every listener, without the socket option.
-const SERVER_BITS: u32 = 0x1 | 0x2 | 0x400;
+pub(crate) const SERVER_BITS: u32 = 0x1 | 0x2 | 0x400;
+
+/// The requests that a server has read, each with its client's address.
+pub(crate) type Served = Receiver<(SocketAddr, Vec<u8>)>;
 
 /// What a client sees.
 #[derive(Debug)]
-pub struct Seen {
-    /// When the first byte of the reply came, since before `connect`.
-    pub first_byte: Result<Duration, io::Error>,
-    /// The address of the client's end.
-    pub client: Option<SocketAddr>,
-}
-
-impl Seen {
-    /// Round trips until the first byte of the reply; an error ends it too.
-    pub fn round_trips(&self, rtt: Duration) -> Option<f64> {
-        self.first_byte
-            .as_ref()
-            .ok()
-            .map(|time| time.as_secs_f64() / rtt.as_secs_f64())
-    }
+pub(crate) struct Seen {
+    /// When the first byte of the reply came, since before `connect`, or why none did.
+    pub(crate) first_byte: Result<Duration, io::Error>,
+    /// How long that took in any case.
+    pub(crate) elapsed: Duration,
+    /// The client's end of the connection, if it still has one.
+    pub(crate) stream: Option<TcpStream>,
 }
 
 /// Serves requests on a machine until the process ends; tells of each that was read.
-pub fn serve(host: &Host, address: IpAddr) -> Receiver<(SocketAddr, Vec<u8>)> {
+pub(crate) fn serve(host: &Host, address: IpAddr) -> Served {
     let (tell, told) = mpsc::channel();
     host.set_fast_open(SERVER_BITS).unwrap();
     let listener = host
@@ -50,28 +45,35 @@ pub fn serve(host: &Host, address: IpAddr) -> Receiver<(SocketAddr, Vec<u8>)> {
         .unwrap()
         .unwrap();
     thread::spawn(move || {
-        while let Ok((mut stream, peer)) = listener.accept() {
+        while let Ok((stream, peer)) = listener.accept() {
             let tell = tell.clone();
-            thread::spawn(move || {
-                let mut request = vec![0; REQUEST.len()];
-                if stream.read_exact(&mut request).is_ok() {
-                    let _ = tell.send((peer, request));
-                    let _ = stream.write_all(&REPLY);
-                    // Leaves closing first, and so TIME_WAIT, to the client.
-                    let _ = stream.read(&mut [0]);
-                }
-            });
+            thread::spawn(move || answer(stream, peer, &tell));
         }
     });
     told
 }
 
-/// Sends a request and waits for the first byte of the reply.
-pub fn exchange(lab: &Lab, family: Family, fast_open: bool, patience: Duration) -> Seen {
+/// Answers requests until the client closes, and so leaves TIME_WAIT to it.
+fn answer(mut stream: TcpStream, peer: SocketAddr, tell: &mpsc::Sender<(SocketAddr, Vec<u8>)>) {
+    let mut request = vec![0; REQUEST.len()];
+    while stream.read_exact(&mut request).is_ok() {
+        let _ = tell.send((peer, request.clone()));
+        let _ = stream.write_all(&REPLY);
+    }
+}
+
+/// Sends a request and waits for the reply.
+pub(crate) fn exchange(lab: &Lab, family: Family, fast_open: bool, patience: Duration) -> Seen {
     let address = SocketAddr::new(lab.server_addr(family), PORT);
     lab.client()
         .run(|| dial(address, fast_open, patience))
         .unwrap()
+}
+
+/// Sends another request on a connection and waits for the reply.
+pub(crate) fn ask(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&REQUEST)?;
+    stream.read_exact(&mut [0; REPLY.len()])
 }
 
 fn dial(address: SocketAddr, fast_open: bool, patience: Duration) -> Seen {
@@ -85,22 +87,20 @@ fn dial(address: SocketAddr, fast_open: bool, patience: Duration) -> Seen {
         setsockopt(&fd, sockopt::TcpFastOpenConnect, &true).unwrap();
     }
     let start = Instant::now();
-    if let Err(errno) = connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
-        return Seen {
-            first_byte: Err(errno.into()),
-            client: None,
-        };
-    }
+    let connected = connect(fd.as_raw_fd(), &SockaddrStorage::from(address));
     let mut stream = TcpStream::from(fd);
     stream.set_read_timeout(Some(patience)).unwrap();
-    let mut ask = || {
+    stream.set_write_timeout(Some(patience)).unwrap();
+    let first_byte = connected.map_err(io::Error::from).and_then(|()| {
         stream.write_all(&REQUEST)?;
         stream.read_exact(&mut [0])?;
         Ok(start.elapsed())
-    };
-    let first_byte = ask();
+    });
+    let elapsed = start.elapsed();
+    let whole = first_byte.is_ok() && stream.read_exact(&mut [0; REPLY.len() - 1]).is_ok();
     Seen {
         first_byte,
-        client: stream.local_addr().ok(),
+        elapsed,
+        stream: whole.then_some(stream),
     }
 }
