@@ -5,6 +5,7 @@ use headstart_core::framing::FLIGHT_MAX;
 use headstart_core::race::{
     AttemptKind, Ending, Event, Exit, FlightPhase, Outcome, Phase, Snapshot, Step, SynData,
 };
+use headstart_core::time::Instant;
 
 use super::world::{BEGAN, Cause, Socket};
 use super::{Action, Flight, Verdict, World};
@@ -180,21 +181,24 @@ fn answer_may_come(before: &Snapshot, plain: usize, world: &World) -> bool {
         return false;
     };
     let handshake = opened.saturating_since(started);
-    let most = handshake + handshake / 4;
+    let due = |since: Instant| {
+        since
+            .saturating_add(handshake)
+            .saturating_add(handshake / 4)
+    };
     before
         .attempts
         .iter()
         .zip(&report.attempts)
         .any(|(attempt, report)| {
             matches!(attempt.phase, Phase::Handshake { .. })
+                && attempt.kind == AttemptKind::FastOpen
                 && !matches!(
                     report.outcome,
                     Outcome::Out(Exit::Failed(_) | Exit::Ended { .. })
                 )
                 && attempt.syn_data == SynData::Sent
-                && report
-                    .started
-                    .is_some_and(|at| world.now.saturating_since(at) < most)
+                && report.started.is_some_and(|at| world.now < due(at))
         })
 }
 
