@@ -1,0 +1,36 @@
+//! D1: one copy of each message is acted on.
+
+use super::Found;
+use crate::run::Finished;
+use crate::tcp::nanos;
+
+pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
+    let Some(window) = run.scenario.server.debounce.map(nanos) else {
+        return;
+    };
+    let accepted = &run.world.host.accepted;
+    for (place, later) in accepted.iter().enumerate() {
+        let (Some(called), Some((_, digest))) = (later.called, later.message) else {
+            continue;
+        };
+        let twin = accepted.iter().take(place).find(|earlier| {
+            let same = earlier.message.is_some_and(|(_, other)| other == digest);
+            let server = |socket: usize| run.world.sockets.get(socket).map(|end| end.server);
+            let near = earlier
+                .called
+                .is_some_and(|before| called.saturating_sub(before) < window);
+            same && near && server(earlier.socket) == server(later.socket)
+        });
+        found.require(twin.is_none(), "D1", || {
+            "a first message was acted on twice within the window".to_owned()
+        });
+    }
+    // A race is one first message, whatever its copies hold.
+    let balanced = run.scenario.rule == crate::Rule::Balance;
+    let calls = || accepted.iter().filter_map(|one| one.called);
+    let (first, last) = (calls().min().unwrap_or(0), calls().max().unwrap_or(0));
+    let twice = calls().count() > 1 && last.saturating_sub(first) < window && !balanced;
+    found.require(!twice, "D1", || {
+        "a handler was called twice for one race".to_owned()
+    });
+}

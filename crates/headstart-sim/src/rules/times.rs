@@ -1,0 +1,152 @@
+//! R7, R9, R14: when things happen.
+
+use headstart_core::config::{Kinds, Schedule};
+use headstart_core::race::AttemptKind;
+
+use super::Found;
+use crate::run::Finished;
+use crate::tcp::nanos;
+use crate::world::Flow;
+
+pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
+    r7_no_needless_copy(run, found);
+    r14_schedule(run, found);
+}
+
+/// Fast Open does not start beside a plain connection that is open.
+fn r7_no_needless_copy(run: &Finished<'_>, found: &mut Found) {
+    if run.scenario.race.kinds != Kinds::Both {
+        return;
+    }
+    for flow in &run.world.flows {
+        let needless = flow.kind == AttemptKind::FastOpen
+            && run.world.flows.iter().any(|plain| {
+                plain.kind == AttemptKind::Plain
+                    && plain.opened_at.is_some_and(|opened| opened < flow.syn_at)
+                    && plain.closed_at.is_none_or(|closed| closed > flow.syn_at)
+            });
+        found.require(!needless, "R7", || {
+            format!("fast open {} started beside an open plain", flow.target)
+        });
+    }
+}
+
+/// The second kind keeps its delay, unless the first is out.
+fn r14_schedule(run: &Finished<'_>, found: &mut Found) {
+    let (Schedule::Staggered { first, delay } | Schedule::Hedged { first, delay }) =
+        run.scenario.race.schedule
+    else {
+        return;
+    };
+    // The clock that counts is the client's.
+    if run.scenario.noise.jump.is_some() {
+        return;
+    }
+    let second = match first {
+        AttemptKind::Plain => AttemptKind::FastOpen,
+        AttemptKind::FastOpen => AttemptKind::Plain,
+    };
+    for target in 0..run.scenario.race.targets.len() {
+        let (Some(first), Some(second)) = (run.flow(first, target), run.flow(second, target))
+        else {
+            continue;
+        };
+        let early = second.syn_at < first.syn_at.saturating_add(nanos(delay));
+        let gone = first
+            .closed_at
+            .is_some_and(|closed| closed <= second.syn_at);
+        found.require(!early || gone, "R14", || {
+            format!("the second attempt to {target} started before its time")
+        });
+    }
+}
+
+/// R9: with the at-once schedule plain's packets leave when they would alone,
+/// and the first reply comes no later.
+pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
+    if run.scenario.race.schedule != Schedule::AtOnce || run.scenario.race.kinds != Kinds::Both {
+        return;
+    }
+    let flight = run
+        .report
+        .flight
+        .and_then(|flight| u32::try_from(flight).ok());
+    for theirs in &alone.world.flows {
+        let ours = run.flow(theirs.kind, theirs.target);
+        let begun = ours.map(|flow| flow.syn_at);
+        let decided = decided_at(run);
+        let over = decided.is_some_and(|at| at <= theirs.syn_at);
+        let same = begun.is_some_and(|at| at <= theirs.syn_at);
+        found.require(same || over, "R9", || {
+            format!(
+                "plain's SYN to {} left at {begun:?}, alone at {}",
+                theirs.target, theirs.syn_at
+            )
+        });
+        let (Some(ours), Some(flight)) = (ours, flight) else {
+            continue;
+        };
+        let (Some(due), left) = (departed(theirs, flight), departed(ours, flight)) else {
+            continue;
+        };
+        let gone = ours.closed_at.is_some_and(|closed| closed <= due);
+        found.require(gone || left.is_some_and(|left| left <= due), "R9", || {
+            format!(
+                "plain's flight to {} left at {left:?}, alone at {due}",
+                theirs.target
+            )
+        });
+    }
+    r9_first_reply(run, alone, found);
+}
+
+/// When the connection was chosen, at the latest.
+fn decided_at(run: &Finished<'_>) -> Option<u64> {
+    let opened = run.won()?.opened_at;
+    run.app.first_byte.into_iter().chain(opened).min()
+}
+
+/// When the last byte of the flight left for the first time.
+fn departed(flow: &Flow, flight: u32) -> Option<u64> {
+    let departures = flow.departures.iter();
+    departures
+        .filter(|(upto, _)| *upto > flight)
+        .map(|(_, at)| *at)
+        .min()
+}
+
+/// The first reply comes no later than alone. A first-come server answers on
+/// the copy that it has claimed, so it may be later by what that copy's way
+/// back is longer than plain's; no bound is known if packets were lost there.
+fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
+    let Some(due) = alone.app.first_byte else {
+        return;
+    };
+    let more = run.scenario.written() > run.scenario.client.message;
+    if more || run.app.left.is_some_and(|left| left < due) {
+        return;
+    }
+    let back = |flow: &Flow| Some(flow.reply_came?.saturating_sub(flow.reply_left?));
+    let plains = alone.world.flows.iter().filter_map(back).min();
+    let mut slower = 0;
+    if run.scenario.server.debounce.is_some() {
+        for accepted in &run.world.host.accepted {
+            let claimed = accepted
+                .called
+                .and_then(|_| run.world.sockets.get(accepted.socket));
+            let Some(flow) = claimed.and_then(|end| run.world.flows.get(end.flow)) else {
+                continue;
+            };
+            if flow.kind == AttemptKind::FastOpen && flow.lost_back > 0 {
+                return;
+            }
+            let excess = back(flow).unwrap_or(0).saturating_sub(plains.unwrap_or(0));
+            slower = slower.max(excess);
+        }
+    }
+    let due = due.saturating_add(slower);
+    let came = run.app.first_byte;
+    found.require(came.is_some_and(|came| came <= due), "R9", || {
+        format!("the first reply came at {came:?}, alone at {due}")
+    });
+}

@@ -1,0 +1,237 @@
+//! Running a scenario, to its end.
+
+use headstart_core::race::{AttemptKind, Report, SynData};
+use headstart_core::{Instant, RaceConfig};
+use std::time::Duration;
+
+use crate::app::{App, ReadEnd};
+use crate::driver::Driver;
+use crate::headstart::Headstart;
+use crate::net::Transports;
+use crate::rules::{self, Violation};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::world::{Counters, World};
+
+/// Events of one run, of which no honest one comes near.
+const EVENTS_MAX: u64 = 100_000;
+/// Steps at one moment, of which no honest driver needs so many.
+const STEPS_MAX: u32 = 10_000;
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Run {
+    /// What both applications saw.
+    pub outcome: Outcome,
+    /// What happened, if it was recorded.
+    pub trace: Trace,
+    /// Rules that did not hold; none, if all is well.
+    pub violations: Vec<Violation>,
+    /// What was counted, in the run itself and not in its reference.
+    pub counters: Counters,
+}
+
+/// What both applications saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Bytes that the client's application wrote.
+    pub wrote: usize,
+    /// Bytes that it read.
+    pub read: usize,
+    /// How reading ended.
+    pub end: ReadEnd,
+    /// From the dial to the first byte of reply.
+    pub first_byte: Option<Duration>,
+    /// How often a handler was called.
+    pub handled: u32,
+    /// The connection: its kind, and what became of data in its SYN.
+    pub winner: Option<(AttemptKind, SynData)>,
+    /// What the race says of itself.
+    pub report: Report,
+}
+
+/// A run that is over, with all that can be known of it.
+pub(crate) struct Finished<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) world: World<'a>,
+    pub(crate) app: App<'a>,
+    pub(crate) upload: &'a [u8],
+    pub(crate) report: Report,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// Runs a scenario with the driver of this crate, and judges it by every rule.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Run {
+    run_with(scenario, false, Headstart::dial)
+}
+
+/// The same, with a trace.
+#[must_use]
+pub fn run_traced(scenario: &Scenario) -> Run {
+    run_with(scenario, true, Headstart::dial)
+}
+
+/// Runs a scenario with a driver of the caller's, and judges it. What plain
+/// alone would have done is found with the driver of this crate.
+pub fn run_with<D: Driver>(
+    scenario: &Scenario,
+    tracing: bool,
+    dial: impl FnOnce(RaceConfig, &mut dyn Transports) -> D,
+) -> Run {
+    let upload = scenario
+        .client
+        .statement
+        .upload(scenario.client.message, scenario.written());
+    let alone = scenario.plain_alone();
+    let reference = (alone != *scenario)
+        .then(|| simulate(&alone, &upload, false, Headstart::dial))
+        .flatten();
+    let Some(mut run) = simulate(scenario, &upload, tracing, dial) else {
+        return Run::refused();
+    };
+    rules::judge(&mut run, reference.as_ref());
+    let winner = run.report.winner();
+    Run {
+        outcome: Outcome {
+            wrote: run.app.written,
+            read: run.app.read.len(),
+            end: run.app.read_end.unwrap_or(ReadEnd::Left),
+            first_byte: run.app.first_byte.map(Duration::from_nanos),
+            handled: run.world.counters.handled,
+            winner: winner.map(|winner| (winner.kind, winner.syn_data)),
+            report: run.report,
+        },
+        trace: run.world.trace,
+        violations: run.violations,
+        counters: run.world.counters,
+    }
+}
+
+impl Run {
+    /// A scenario that the core refuses to be told.
+    fn refused() -> Self {
+        Self {
+            outcome: Outcome {
+                wrote: 0,
+                read: 0,
+                end: ReadEnd::Left,
+                first_byte: None,
+                handled: 0,
+                winner: None,
+                report: Report {
+                    began: Instant::default(),
+                    flight: None,
+                    attempts: Vec::new(),
+                },
+            },
+            trace: Trace::default(),
+            violations: vec![Violation::new(
+                "scenario",
+                0,
+                "the core refuses these settings",
+            )],
+            counters: Counters::default(),
+        }
+    }
+}
+
+fn simulate<'a, D: Driver>(
+    scenario: &'a Scenario,
+    upload: &'a [u8],
+    tracing: bool,
+    dial: impl FnOnce(RaceConfig, &mut dyn Transports) -> D,
+) -> Option<Finished<'a>> {
+    let mut world = World::new(scenario, tracing);
+    let mut driver = dial(scenario.config().ok()?, &mut world);
+    let mut app = App::new(scenario, upload);
+    let mut violations = Vec::new();
+    rules::after_dial(&world, &mut violations);
+    if let Err(violation) = live(&mut driver, &mut app, &mut world) {
+        violations.push(violation);
+    }
+    let report = driver.race().report();
+    if violations.is_empty() && !driver.is_settled() {
+        let text = "nothing will ever happen, and the race is not settled";
+        violations.push(Violation::new("R16", world.now, text));
+    }
+    Some(Finished {
+        scenario,
+        world,
+        app,
+        upload,
+        report,
+        violations,
+    })
+}
+
+/// Lets time pass until nothing will ever happen.
+fn live<'a>(
+    driver: &mut dyn Driver,
+    app: &mut App<'a>,
+    world: &mut World<'a>,
+) -> Result<(), Violation> {
+    loop {
+        settle(driver, app, world)?;
+        rules::at_rest(driver.race(), world)?;
+        let deadline = driver
+            .deadline()
+            .map(|deadline| world.at_clock(deadline.as_nanos()));
+        let next = [world.next_at(), app.next_at(), deadline];
+        let Some(next) = next.into_iter().flatten().min() else {
+            return Ok(());
+        };
+        if app.next_at() == Some(next) && next == app.patience() {
+            no_lost_wake_up(driver, world)?;
+        }
+        world.now = world.now.max(next);
+        if world.counters.events > EVENTS_MAX {
+            return Err(Violation::new("end", world.now, "the run does not end"));
+        }
+    }
+}
+
+/// Lets everything happen that happens now.
+fn settle<'a>(
+    driver: &mut dyn Driver,
+    app: &mut App<'a>,
+    world: &mut World<'a>,
+) -> Result<(), Violation> {
+    for _ in 0..STEPS_MAX {
+        let clock = world.clock();
+        let due = driver
+            .deadline()
+            .is_some_and(|deadline| deadline.as_nanos() <= clock);
+        if std::mem::take(&mut world.woken) || due {
+            world.counters.wakes = world.counters.wakes.saturating_add(1);
+            driver.wake(world);
+            app.wake(driver.wakes());
+            let stale = driver
+                .deadline()
+                .is_some_and(|deadline| deadline.as_nanos() <= clock);
+            if stale {
+                let text = "a deadline that is not in the future";
+                return Err(Violation::new("poll", world.now, text));
+            }
+        } else if app.act(driver, world) {
+            app.wake(driver.wakes());
+        } else if !world.step() {
+            return Ok(());
+        }
+    }
+    Err(Violation::new("poll", world.now, "a busy loop"))
+}
+
+/// When the application loses patience, it must not have been forgotten.
+fn no_lost_wake_up(driver: &mut dyn Driver, world: &mut World<'_>) -> Result<(), Violation> {
+    let packets = world.counters.packets;
+    driver.wake(world);
+    let wakes = driver.wakes();
+    if wakes.reader || wakes.writer || world.counters.packets != packets {
+        let text = format!("a wake-up was lost: {wakes:?} when nobody had called");
+        return Err(Violation::new("R16", world.now, text));
+    }
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! What is simulated, as plain data.
+
+use std::time::Duration;
+
+use headstart_core::config::{ConfigError, Kinds, LoserClose, Peer, Schedule};
+use headstart_core::{FirstFlight, RaceConfig};
+
+use crate::rule::Rule;
+use crate::segment::OptionKind;
+use crate::stream::{self, Statement};
+
+/// One logical connection, the network that it crosses, and what stands at
+/// both ends. Equal scenarios run alike, to the nanosecond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scenario {
+    /// Decides every draw that is left to chance.
+    pub seed: u64,
+    /// How the client dials.
+    pub race: RaceSettings,
+    /// What the client's application does.
+    pub client: Client,
+    /// What the server does.
+    pub server: Server,
+    /// The middlebox.
+    pub rule: Rule,
+    /// Noise that no network is needed for.
+    pub noise: Noise,
+}
+
+/// How the client dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaceSettings {
+    /// The addresses, in the order in which they are tried.
+    pub targets: Vec<Target>,
+    /// Which kinds of attempt may be used.
+    pub kinds: Kinds,
+    /// When attempts start.
+    pub schedule: Schedule,
+    /// What the client takes the server for.
+    pub peer: Peer,
+    /// Whether a peer that is not known to debounce is raced.
+    pub insist: bool,
+    /// How losers are closed.
+    pub losers: LoserClose,
+    /// Most bytes held before the choice.
+    pub held_max: usize,
+    /// The client's kernel speaks Fast Open.
+    pub fast_open: bool,
+    /// The cookie that the client's kernel has of the server.
+    pub cookie: Option<OptionKind>,
+    /// Sockets that the client can have at a time; more are refused as by EMFILE.
+    pub sockets: usize,
+    /// Bytes that the send buffer of a client's socket takes.
+    pub send_buffer: u32,
+}
+
+/// One address of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What is there.
+    pub reach: Reach,
+    /// The path of the plain attempt to it.
+    pub plain: Link,
+    /// The path of the Fast Open attempt to it.
+    pub fast_open: Link,
+}
+
+/// What is at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The server.
+    Server,
+    /// Nothing: packets vanish.
+    Dead,
+    /// A host where nobody listens: RST.
+    Refusing,
+    /// No host: ICMP unreachable.
+    Unreachable,
+}
+
+/// The path of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// From one end to the other.
+    pub delay: Duration,
+    /// Up to so much more for each packet, which so may overtake others.
+    pub jitter: Duration,
+    /// How many of 1,000 packets are lost.
+    pub loss: u16,
+    /// How many of 1,000 packets come twice.
+    pub duplicates: u16,
+    /// Packets, both ways counted, after which the path is dead.
+    pub dies_after: Option<u32>,
+}
+
+/// What the client's application does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// What it states of its first bytes.
+    pub statement: Statement,
+    /// Length of the first message, a Token's header not counted.
+    pub message: u32,
+    /// What it does, one after the other; reading goes on beside.
+    pub script: Vec<Act>,
+    /// When it drops the stream, whatever it waits for.
+    pub patience: Duration,
+}
+
+/// One act of the client's application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Writes so many bytes.
+    Write(u32),
+    /// Does nothing for a time.
+    Pause(Duration),
+    /// Flushes.
+    Flush,
+    /// Reads to the end, beside the following acts.
+    Read,
+    /// Waits until a byte was read, or the end.
+    AwaitReply,
+    /// Waits until all was read.
+    AwaitEnd,
+    /// Shuts writing down.
+    Shutdown,
+    /// Drops the stream; the last act of all.
+    Drop,
+}
+
+/// What the server does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its kernel speaks Fast Open.
+    pub fast_open: bool,
+    /// It reads first messages and debounces them, first come, first served.
+    pub debounce: Option<Duration>,
+    /// When its handler answers.
+    pub trigger: Trigger,
+    /// How long the handler thinks.
+    pub think: Duration,
+    /// How many bytes it answers.
+    pub answer: u32,
+    /// What it does then.
+    pub end: End,
+}
+
+/// When a handler answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// As soon as it is called; without debouncing, that is before it has read.
+    Call,
+    /// When it has read the first message.
+    Message,
+    /// When it has read to the end of file.
+    Eof,
+}
+
+/// What a handler does when it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Reads to the end of file, then closes.
+    AfterEof,
+    /// Shuts writing down, reads to the end of file, then closes.
+    HalfClose,
+    /// Closes.
+    Close,
+    /// Resets.
+    Reset,
+}
+
+/// Noise that no network is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Noise {
+    /// Events of one instant come in any order.
+    pub order: bool,
+    /// Sockets are said to be ready when they are not.
+    pub spurious: bool,
+    /// A write takes at most so many bytes.
+    pub write_max: Option<u32>,
+    /// A write that would have been taken is refused once, for a millisecond.
+    pub blocks: bool,
+    /// The client's clock jumps.
+    pub jump: Option<Jump>,
+}
+
+/// A jump of a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// When, after the dial.
+    pub at: Duration,
+    /// How far, in milliseconds; negative is back.
+    pub millis: i64,
+}
+
+impl Link {
+    /// A path without faults.
+    #[must_use]
+    pub const fn clean(delay: Duration) -> Self {
+        Self {
+            delay,
+            jitter: Duration::ZERO,
+            loss: 0,
+            duplicates: 0,
+            dies_after: None,
+        }
+    }
+}
+
+impl Scenario {
+    /// A race as the command's demo runs it: one address at a round trip of
+    /// `rtt`, a Token, a cookie in the cache, a first message of 600 bytes
+    /// under the header, a server that debounces and echoes it in length.
+    #[must_use]
+    pub fn plainest(rule: Rule, rtt: Duration) -> Self {
+        let link = Link::clean(rtt / 2);
+        Self {
+            seed: 0,
+            race: RaceSettings {
+                targets: vec![Target {
+                    reach: Reach::Server,
+                    plain: link,
+                    fast_open: link,
+                }],
+                kinds: Kinds::Both,
+                schedule: Schedule::AtOnce,
+                peer: Peer::FirstCome,
+                insist: false,
+                losers: LoserClose::Abortive,
+                held_max: 64 * 1024,
+                fast_open: true,
+                cookie: Some(OptionKind::Standard),
+                sockets: usize::MAX,
+                send_buffer: 64 * 1024,
+            },
+            client: Client {
+                statement: Statement::Token,
+                message: 600,
+                script: vec![
+                    Act::Write(600),
+                    Act::Read,
+                    Act::AwaitReply,
+                    Act::Shutdown,
+                    Act::AwaitEnd,
+                ],
+                patience: Duration::from_secs(300),
+            },
+            server: Server {
+                fast_open: true,
+                debounce: Some(Duration::from_secs(600)),
+                trigger: Trigger::Message,
+                think: Duration::ZERO,
+                answer: 600,
+                end: End::AfterEof,
+            },
+            rule,
+            noise: Noise::default(),
+        }
+    }
+
+    /// The same without Headstart: plain attempts only, all draws alike.
+    #[must_use]
+    pub fn plain_alone(&self) -> Self {
+        let mut alone = self.clone();
+        alone.race.kinds = Kinds::PlainOnly;
+        alone
+    }
+
+    /// The settings of its race.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the scenario makes no sense to the core.
+    pub fn config(&self) -> Result<RaceConfig, ConfigError> {
+        let race = &self.race;
+        let mut builder = RaceConfig::builder()
+            .first_flight(self.first_flight())
+            .peer(race.peer)
+            .insist(race.insist)
+            .kinds(race.kinds)
+            .schedule(race.schedule)
+            .losers(race.losers)
+            .held_max(race.held_max);
+        for _ in &race.targets {
+            builder = builder.target(stream::SYN_PAYLOAD);
+        }
+        builder.build()
+    }
+
+    /// Bytes that the application writes, if nothing stops it.
+    #[must_use]
+    pub fn written(&self) -> u32 {
+        let writes = self.client.script.iter().map(|act| match act {
+            Act::Write(bytes) => *bytes,
+            _ => 0,
+        });
+        writes.fold(0, u32::saturating_add)
+    }
+
+    fn first_flight(&self) -> FirstFlight {
+        self.client.statement.first_flight(self.seed)
+    }
+}

@@ -1,0 +1,200 @@
+//! TCP as Linux does it, as far as a race can tell: handshakes with and
+//! without Fast Open, retransmission, half-close, resets.
+
+mod close;
+mod open;
+mod timer;
+mod transfer;
+
+use std::time::Duration;
+
+use headstart_core::race::{FailureKind, SynData};
+
+/// Bytes in one segment.
+pub(crate) const MSS: u32 = 1_460;
+/// Bytes of data in one SYN: the options take 40.
+pub(crate) const SYN_DATA_MAX: usize = 1_420;
+/// First segments sent without waiting for an acknowledgement (RFC 6928).
+const WINDOW_FIRST: u32 = 10 * MSS;
+const WINDOW_MAX: u32 = 256 * MSS;
+/// Least retransmission time: 200 ms are added to the round trip.
+const RTO_MIN: u64 = millis(200);
+const RTO_MAX: u64 = millis(120_000);
+/// First retransmission of SYN and SYN-ACK (RFC 6298 section 2).
+const RTO_FIRST: u64 = millis(1_000);
+
+pub(crate) const fn millis(millis: u64) -> u64 {
+    millis.saturating_mul(1_000_000)
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where a socket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Client: the SYN is out.
+    SynSent,
+    /// Server: an ordinary handshake, of which the application knows nothing.
+    Request,
+    /// Server: accepted with the data of the SYN, handshake under way.
+    SynReceived,
+    Established,
+    /// Both ways closed, this end first: 60 s.
+    TimeWait,
+    Closed,
+}
+
+/// What a driver or a handler has been told and wants to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    pub(crate) wanted: bool,
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket {
+    pub(crate) flow: usize,
+    pub(crate) client: bool,
+    /// The server that it is, or belongs to.
+    pub(crate) server: usize,
+    /// The other end: a client's once the SYN-ACK has come, a server's always.
+    pub(crate) peer: Option<usize>,
+    pub(crate) state: State,
+    /// Everything that was ever written.
+    pub(crate) tx: Vec<u8>,
+    pub(crate) send_buffer: u32,
+    /// FIN follows what was written.
+    pub(crate) fin: bool,
+    pub(crate) una: u32,
+    pub(crate) nxt: u32,
+    /// The highest number sent so far.
+    pub(crate) sent: u32,
+    pub(crate) rcv_nxt: u32,
+    /// Ranges that came ahead of their turn.
+    pub(crate) early: Vec<(u32, u32)>,
+    pub(crate) fin_at: Option<u32>,
+    /// Bytes that the application has read.
+    pub(crate) read: u32,
+    /// The application has closed it.
+    pub(crate) orphan: bool,
+    /// Its FIN went before the other end's came.
+    pub(crate) closed_first: bool,
+    pub(crate) error: Option<FailureKind>,
+    pub(crate) syn_len: u32,
+    pub(crate) syn_data: SynData,
+    /// The cookie was given by this server, or is asked for.
+    pub(crate) option: Option<crate::segment::FastOpenOption>,
+    pub(crate) window: u32,
+    pub(crate) rto: u64,
+    pub(crate) rtt: Option<u64>,
+    pub(crate) syn_at: u64,
+    pub(crate) retries: u32,
+    /// Segments sent again, ever.
+    pub(crate) again: u32,
+    /// Pure acknowledgements of one number.
+    pub(crate) acks: u32,
+    pub(crate) acks_of: u32,
+    pub(crate) duplicate_acks: u32,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) timer_queued: bool,
+    pub(crate) time_wait_since: u64,
+    pub(crate) readable: Readiness,
+    pub(crate) writable: Readiness,
+    /// A write was refused or cut short for want of room.
+    pub(crate) no_space: bool,
+    pub(crate) blocked_once: bool,
+    pub(crate) was_time_wait: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(flow: usize, server: usize, client: bool, state: State, now: u64) -> Self {
+        Self {
+            flow,
+            client,
+            server,
+            peer: None,
+            state,
+            tx: Vec::new(),
+            send_buffer: u32::MAX,
+            fin: false,
+            una: 0,
+            nxt: 1,
+            sent: 1,
+            rcv_nxt: 0,
+            early: Vec::new(),
+            fin_at: None,
+            read: 0,
+            orphan: false,
+            closed_first: false,
+            error: None,
+            syn_len: 0,
+            syn_data: SynData::None,
+            option: None,
+            window: WINDOW_FIRST,
+            rto: RTO_FIRST,
+            rtt: None,
+            syn_at: now,
+            retries: 0,
+            again: 0,
+            acks: 0,
+            acks_of: 0,
+            duplicate_acks: 0,
+            deadline: None,
+            timer_queued: false,
+            time_wait_since: 0,
+            readable: Readiness::default(),
+            writable: Readiness::default(),
+            no_space: false,
+            blocked_once: false,
+            was_time_wait: false,
+        }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u32 {
+        u32::try_from(self.tx.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The number behind the last byte written.
+    pub(crate) fn tx_end(&self) -> u32 {
+        self.written().saturating_add(1)
+    }
+
+    /// Bytes that have come in order.
+    pub(crate) fn received(&self) -> u32 {
+        let fin = u32::from(self.fin_came());
+        self.rcv_nxt.saturating_sub(1).saturating_sub(fin)
+    }
+
+    /// Bytes to be read.
+    pub(crate) fn unread(&self) -> u32 {
+        self.received().saturating_sub(self.read)
+    }
+
+    /// The other end has said its last byte, and it is here.
+    pub(crate) fn fin_came(&self) -> bool {
+        self.fin_at.is_some_and(|at| self.rcv_nxt > at)
+    }
+
+    /// Every byte, and FIN, is acknowledged.
+    pub(crate) fn all_acked(&self) -> bool {
+        self.una >= self.tx_end().saturating_add(u32::from(self.fin))
+    }
+
+    pub(crate) fn fin_acked(&self) -> bool {
+        self.fin && self.una > self.tx_end()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Established
+    }
+
+    /// Room in the send buffer.
+    pub(crate) fn room(&self) -> u32 {
+        let queued = self.tx_end().saturating_sub(self.una.max(1));
+        self.send_buffer.saturating_sub(queued)
+    }
+}

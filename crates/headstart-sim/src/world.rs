@@ -1,0 +1,342 @@
+//! Everything but the client: virtual time, the network, both kernels, and
+//! the server.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use headstart_core::race::AttemptKind;
+
+use crate::dice::Dice;
+use crate::host::Host;
+use crate::middlebox::Memory;
+use crate::rule::Rule;
+use crate::scenario::{Link, Reach, Scenario};
+use crate::segment::{FastOpenOption, Segment};
+use crate::tcp::{Socket, State, nanos};
+use crate::trace::{Entry, Trace, What};
+
+/// Where the client's clock stands at the beginning, in nanoseconds.
+const CLOCK_BEGIN: u64 = 3_600_000_000_000;
+
+/// Something that time brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Arrives(Segment),
+    Timer(usize),
+    /// A socket that refused a write on a whim takes one again.
+    Unblocked(usize),
+    /// A handler has thought.
+    Thought(usize),
+    /// The run loop is to look again.
+    Look,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// One attempt's way to the server, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    pub(crate) kind: AttemptKind,
+    pub(crate) target: usize,
+    /// The client's socket.
+    pub(crate) client: usize,
+    pub(crate) reach: Reach,
+    pub(crate) link: Link,
+    pub(crate) memory: Memory,
+    /// The server that a balancer gives it.
+    pub(crate) server: usize,
+    /// The present end at each server.
+    pub(crate) ends: [Option<usize>; 2],
+    pub(crate) dice: Dice,
+    pub(crate) packets: u32,
+    /// Packets lost since one last passed, to the server and back.
+    pub(crate) tail: [u32; 2],
+    /// Packets from the server that were lost, or came too early to be kept.
+    pub(crate) lost_back: u32,
+    pub(crate) lost_there: u32,
+    pub(crate) too_early: bool,
+    pub(crate) syn_at: u64,
+    pub(crate) opened_at: Option<u64>,
+    pub(crate) end_opened_at: Option<u64>,
+    /// When bytes up to a number left for the first time.
+    pub(crate) departures: Vec<(u32, u64)>,
+    pub(crate) reply_left: Option<u64>,
+    pub(crate) reply_came: Option<u64>,
+    /// How the client's socket was closed: by RST or not.
+    pub(crate) closed: Option<headstart_core::race::Close>,
+    /// When the client's side closed it.
+    pub(crate) closed_at: Option<u64>,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets sent, both ways.
+    pub packets: u64,
+    /// Packets that did not arrive.
+    pub lost: u64,
+    /// Events of the network and of timers.
+    pub events: u64,
+    /// Times that the driver was woken.
+    pub wakes: u64,
+    /// Times that a handler was called.
+    pub handled: u32,
+    /// Connections that were closed as copies.
+    pub duplicates: u32,
+}
+
+pub(crate) struct World<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) now: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    order: u64,
+    dice: Dice,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) cookie: Option<FastOpenOption>,
+    pub(crate) host: Host,
+    /// Servers' sockets with news.
+    pub(crate) news: Vec<usize>,
+    /// The driver is to be woken.
+    pub(crate) woken: bool,
+    pub(crate) held: usize,
+    pub(crate) counters: Counters,
+    pub(crate) tracing: bool,
+    pub(crate) trace: Trace,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(scenario: &'a Scenario, tracing: bool) -> Self {
+        let mut world = Self {
+            scenario,
+            now: 0,
+            queue: BinaryHeap::new(),
+            order: 0,
+            dice: Dice::new(scenario.seed),
+            sockets: Vec::with_capacity(8),
+            flows: Vec::with_capacity(4),
+            cookie: scenario.race.cookie.map(|kind| FastOpenOption {
+                kind,
+                cookie: Some(0),
+            }),
+            host: Host::new(scenario),
+            news: Vec::new(),
+            woken: false,
+            held: 0,
+            counters: Counters::default(),
+            tracing,
+            trace: Trace::default(),
+        };
+        world.queue_jump();
+        world
+    }
+
+    /// The client's clock.
+    pub(crate) fn clock(&self) -> u64 {
+        let begun = self.now.saturating_add(CLOCK_BEGIN);
+        match self.scenario.noise.jump {
+            Some(jump) if self.now >= nanos(jump.at) => {
+                begun.saturating_add_signed(jump.millis.saturating_mul(1_000_000))
+            }
+            _ => begun,
+        }
+    }
+
+    /// When the client's clock will show this, unless it jumps.
+    pub(crate) fn at_clock(&self, clock: u64) -> u64 {
+        self.now.saturating_add(clock.saturating_sub(self.clock()))
+    }
+
+    pub(crate) fn push(&mut self, at: u64, event: Event) {
+        self.order = self.order.wrapping_add(1);
+        let order = match self.scenario.noise.order {
+            true => self.dice.draw(self.order),
+            false => self.order,
+        };
+        let at = at.max(self.now);
+        self.queue.push(Reverse(Due { at, order, event }));
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn next_at(&self) -> Option<u64> {
+        self.queue.peek().map(|due| due.0.at)
+    }
+
+    /// Lets one thing happen that is due now.
+    pub(crate) fn step(&mut self) -> bool {
+        if self.next_at().is_none_or(|at| at > self.now) {
+            return false;
+        }
+        let Some(Reverse(due)) = self.queue.pop() else {
+            return false;
+        };
+        self.counters.events = self.counters.events.saturating_add(1);
+        match due.event {
+            Event::Arrives(segment) => self.arrives(segment),
+            Event::Timer(id) => self.timer(id),
+            Event::Unblocked(id) => self.becomes_writable(id),
+            Event::Thought(place) => self.thought(place),
+            Event::Look => self.woken = true,
+        }
+        while let Some(id) = self.news.pop() {
+            self.host_looks(id);
+        }
+        true
+    }
+
+    fn arrives(&mut self, segment: Segment) {
+        if segment.to_server {
+            if segment.is_syn() {
+                return self.syn_arrives(segment);
+            }
+            let end = self
+                .flows
+                .get(segment.flow)
+                .and_then(|flow| *flow.ends.get(segment.server)?)
+                .filter(|id| segment.end == Some(*id));
+            let state = end.and_then(|id| Some((id, self.sockets.get(id)?.state)));
+            match state {
+                None | Some((_, State::Closed)) => self.refuse(segment),
+                Some((id, State::Request | State::SynReceived))
+                    if !segment.rst && segment.ack.is_some_and(|ack| ack > 0) =>
+                {
+                    self.completes(id, segment);
+                    self.segment_arrives(id, segment);
+                }
+                Some((id, _)) => self.segment_arrives(id, segment),
+            }
+            return;
+        }
+        let Some(id) = self.flows.get(segment.flow).map(|flow| flow.client) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get(id) else {
+            return;
+        };
+        match socket.state {
+            State::SynSent => self.opens(id, segment),
+            State::Closed => self.refuse(segment),
+            // Another incarnation of the server's end: its numbers are foreign.
+            _ if segment.end != socket.peer && !segment.rst && !segment.unreachable => {
+                self.acknowledge(id);
+            }
+            _ => self.segment_arrives(id, segment),
+        }
+        self.spurious(id);
+    }
+
+    /// Says that a socket is ready when it may not be.
+    fn spurious(&mut self, id: usize) {
+        let open = self.sockets.get(id).is_some_and(Socket::is_open);
+        if !self.scenario.noise.spurious || !open || self.dice.draw(self.order) % 4 != 0 {
+            return;
+        }
+        self.trace(What::Spurious(id));
+        self.becomes_readable(id);
+        self.becomes_writable(id);
+    }
+
+    pub(crate) fn becomes_readable(&mut self, id: usize) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        if !socket.client {
+            return self.news.push(id);
+        }
+        socket.readable.ready = true;
+        if socket.readable.wanted {
+            socket.readable.wanted = false;
+            self.woken = true;
+        }
+    }
+
+    pub(crate) fn becomes_writable(&mut self, id: usize) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        if !socket.client {
+            return;
+        }
+        socket.no_space = false;
+        socket.writable.ready = true;
+        if socket.writable.wanted {
+            socket.writable.wanted = false;
+            self.woken = true;
+        }
+    }
+
+    /// Which server a new flow goes to.
+    pub(crate) fn balanced(&self) -> usize {
+        match self.scenario.rule {
+            Rule::Balance => self.flows.len() % 2,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn dice_of(&self, kind: AttemptKind, target: usize) -> Dice {
+        let fast_open = u64::from(kind == AttemptKind::FastOpen);
+        self.dice.of(0x1000).of(fast_open).of(target as u64)
+    }
+
+    pub(crate) fn trace(&mut self, what: What) {
+        if !self.tracing {
+            return;
+        }
+        let socket = match what {
+            What::Opened(id)
+            | What::Ended(id)
+            | What::Failed(id, _)
+            | What::Timer(id)
+            | What::Spurious(id)
+            | What::Told(id, _)
+            | What::Started(id, ..)
+            | What::Accepted(id)
+            | What::Verdict(id, _)
+            | What::Malformed(id)
+            | What::HandlerCalled(id)
+            | What::HandlerRead(id, _)
+            | What::HandlerEof(id)
+            | What::Answered(id, _)
+            | What::HandlerClosed(id, _) => self.sockets.get(id).map(|socket| socket.flow),
+            What::Sent(segment, _) | What::TooEarly(segment) => Some(segment.flow),
+            What::Step(_)
+            | What::Read(_)
+            | What::ReadEnd(_)
+            | What::Wrote(_)
+            | What::Act(_)
+            | What::Patience => None,
+        };
+        let flow = socket.and_then(|flow| self.flows.get(flow));
+        self.trace.entries.push(Entry {
+            at: self.now,
+            what,
+            flow: flow.map(|flow| (flow.kind, flow.target)),
+        });
+    }
+}
