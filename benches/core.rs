@@ -9,10 +9,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use common::{Args, Outcome, Report, Stopwatch, interleave};
+use headstart::core::Instant;
 use headstart::core::config::{FirstFlight, Peer, RaceConfig};
 use headstart::core::framing::token::{HEADER_LEN, Id};
 use headstart::core::race::{Accepted, AttemptKind, Event, Progress, Race, Step, SynData};
-use headstart::core::Instant;
 
 const FLIGHT: usize = 512;
 const SYN_PAYLOAD: usize = 1400;
@@ -63,7 +63,13 @@ fn main() -> Outcome {
         format!("core: {rounds} rounds of {batch} races, a flight of {FLIGHT} bytes under a Token"),
     );
     let limit = ("copy of the flight", copy);
-    report.compare("race that Fast Open wins", "ns", fast_open_cost, limit, None);
+    report.compare(
+        "race that Fast Open wins",
+        "ns",
+        fast_open_cost,
+        limit,
+        None,
+    );
     report.compare("race that plain wins", "ns", plain_cost, limit, None);
     report.compare("of it, the settings' clone", "ns", bare_config, limit, None);
     let per_call = fast_open_cost.map(|nanos| nanos / calls as f64);
@@ -73,7 +79,12 @@ fn main() -> Outcome {
     let info = allocation_counter::measure(|| result = fast_open.run(config.clone(), &flight));
     result?;
     report.fact("allocations of a race", "", info.count_total as f64, None);
-    report.fact("bytes they took, at most at a time", "", info.bytes_max as f64, None);
+    report.fact(
+        "bytes they took, at most at a time",
+        "",
+        info.bytes_max as f64,
+        None,
+    );
     report.print();
     Ok(())
 }
@@ -123,7 +134,10 @@ impl Script {
                 calls += 1 + self.drive(&mut race, now)?;
             }
         }
-        let winner = race.chosen().and_then(|id| race.attempt(id)).map(|(kind, _)| kind);
+        let winner = race
+            .chosen()
+            .and_then(|id| race.attempt(id))
+            .map(|(kind, _)| kind);
         match winner == Some(self.winner) && race.ending().is_none() {
             true => Ok(calls),
             false => Err("the race has another winner".into()),
@@ -142,7 +156,10 @@ impl Script {
                     };
                     (id, Event::Started(progress))
                 }
-                Step::Write(id) => (id, Event::Wrote(race.unsent(id).iter().map(|piece| piece.len()).sum())),
+                Step::Write(id) => (
+                    id,
+                    Event::Wrote(race.unsent(id).iter().map(|piece| piece.len()).sum()),
+                ),
                 Step::Look(id) => (id, Event::Quiet),
                 Step::Shutdown(id) => (id, Event::Finished),
                 Step::Close(..) => continue,

@@ -33,8 +33,10 @@ const SOON: u64 = 1_000;
 fn main() -> Outcome {
     let args = Args::parse();
     let (rounds, batch) = args.pick((31, 200_000), (3, 5_000));
-    let mut report =
-        Report::new(args, format!("debounce: {rounds} rounds of {batch} messages of 600 bytes"));
+    let mut report = Report::new(
+        args,
+        format!("debounce: {rounds} rounds of {batch} messages of 600 bytes"),
+    );
     alone(&mut report, rounds, batch)?;
     shared(&mut report, args)?;
     report.print();
@@ -80,7 +82,10 @@ impl Bench {
     fn new(window: Duration) -> Outcome<Self> {
         let mut bench = Self {
             secret: Secret::from_bytes(&secret()),
-            debouncer: Debouncer::new(Config { capacity: ENTRIES, window })?,
+            debouncer: Debouncer::new(Config {
+                capacity: ENTRIES,
+                window,
+            })?,
             message: message(),
             number: 0,
         };
@@ -133,22 +138,40 @@ fn alone(report: &mut Report, rounds: usize, batch: usize) -> Outcome {
         Ok(())
     };
     let bar = Some(Bar::AtMost(HASHES));
-    beside_hash("first copy, the oldest forced out", bar, &mut || full.firsts(batch))?;
+    beside_hash("first copy, the oldest forced out", bar, &mut || {
+        full.firsts(batch)
+    })?;
     let count = allocation_counter::measure(|| {
         let _ = black_box(full.firsts(batch));
     });
     beside_hash("later copy, soon", None, &mut || full.copies(SOON, batch))?;
-    beside_hash("later copy, any time", None, &mut || full.copies(ENTRIES as u64, batch))?;
+    beside_hash("later copy, any time", None, &mut || {
+        full.copies(ENTRIES as u64, batch)
+    })?;
     let forced_out = full.debouncer.stats().forced_out;
     drop(full);
     let mut expiring = Bench::new(SHORT)?;
-    beside_hash("first copy, the oldest expired", bar, &mut || expiring.firsts(batch))?;
+    beside_hash("first copy, the oldest expired", bar, &mut || {
+        expiring.firsts(batch)
+    })?;
     let expired = expiring.debouncer.stats().expired;
     let bytes = info.bytes_current as f64 / ENTRIES as f64;
-    report.fact("memory of an entry", "bytes", bytes, Some(Bar::AtMost(BYTES)));
+    report.fact(
+        "memory of an entry",
+        "bytes",
+        bytes,
+        Some(Bar::AtMost(BYTES)),
+    );
     let count = count.count_total as f64;
-    report.fact("allocations while it is full", "", count, Some(Bar::AtMost(0.0)));
-    report.note(format!("{forced_out} entries were forced out, {expired} expired"));
+    report.fact(
+        "allocations while it is full",
+        "",
+        count,
+        Some(Bar::AtMost(0.0)),
+    );
+    report.note(format!(
+        "{forced_out} entries were forced out, {expired} expired"
+    ));
     Ok(())
 }
 
@@ -160,7 +183,10 @@ fn hashes(count: usize) -> impl FnMut() -> Outcome<[f64; 1]> {
         for _ in 0..count {
             number += 1;
             stamp(&mut message, number);
-            black_box(xxh3_128_with_secret(black_box(&message), black_box(&secret)));
+            black_box(xxh3_128_with_secret(
+                black_box(&message),
+                black_box(&secret),
+            ));
         }
         Ok([watch.each(count)[0]])
     }
@@ -169,7 +195,10 @@ fn hashes(count: usize) -> impl FnMut() -> Outcome<[f64; 1]> {
 /// The memory that threads share.
 fn shared(report: &mut Report, args: Args) -> Outcome {
     let (rounds, batch) = args.pick((61, 50_000), (3, 5_000));
-    let claims = Claims::new(Config { capacity: ENTRIES, window: LONG })?;
+    let claims = Claims::new(Config {
+        capacity: ENTRIES,
+        window: LONG,
+    })?;
     let next = AtomicU64::new(1);
     // CPU and wall time of an observation.
     let observe = |count: usize| -> Outcome<[f64; 2]> {
@@ -186,11 +215,15 @@ fn shared(report: &mut Report, args: Args) -> Outcome {
     };
     let threads = |threads: usize| -> Outcome<[f64; 2]> {
         std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| observe(batch))).collect();
+            let running: Vec<_> = (0..threads)
+                .map(|_| scope.spawn(|| observe(batch)))
+                .collect();
             let mut mean = [0.0; 2];
             for thread in running {
                 let each = thread.join().map_err(|_| "a thread panicked")??;
-                mean.iter_mut().zip(each).for_each(|(mean, each)| *mean += each / threads as f64);
+                mean.iter_mut()
+                    .zip(each)
+                    .for_each(|(mean, each)| *mean += each / threads as f64);
             }
             Ok(mean)
         })
@@ -200,7 +233,13 @@ fn shared(report: &mut Report, args: Args) -> Outcome {
     let [[one, one_wall], [two, two_wall]] = &series[..] else {
         return Err("two things were measured".into());
     };
-    report.compare("shared, CPU of each of two threads", "ns", two, ("one thread", one), None);
+    report.compare(
+        "shared, CPU of each of two threads",
+        "ns",
+        two,
+        ("one thread", one),
+        None,
+    );
     let (both, alone) = (two_wall.map(|nanos| nanos / 2.0), ("one thread", one_wall));
     report.compare("shared, time of two threads", "ns", &both, alone, None);
     Ok(())

@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BUFFER: usize = 16 * 1024;
 
 fn dialer() -> io::Result<Dialer> {
-    Dialer::builder()?.first_flight(FirstFlight::Asserted).insist(true).build()
+    Dialer::builder()?
+        .first_flight(FirstFlight::Asserted)
+        .insist(true)
+        .build()
 }
 
 /// A stream whose connection is chosen, and its other end.
@@ -55,7 +58,11 @@ fn addresses(stream: &TcpStream) -> io::Result<[SocketAddr; 2]> {
 async fn reads_and_writes_allocate_nothing() -> io::Result<()> {
     const ROUNDS: usize = 100;
     let (stream, mut peer) = chosen(&dialer()?).await?;
-    let mut stream = Counted { stream, calls: 0, allocations: 0 };
+    let mut stream = Counted {
+        stream,
+        calls: 0,
+        allocations: 0,
+    };
     let mut buf = vec![0; BUFFER];
     for _ in 0..ROUNDS {
         stream.write_all(&buf).await?;
@@ -221,13 +228,21 @@ async fn reads_and_writes_need_no_dialer_and_wake_nobody_else() -> io::Result<()
     let mut cx = Context::from_waker(&waker);
     let mut buf = [0; 16];
     let mut into = ReadBuf::new(&mut buf);
-    assert!(Pin::new(&mut stream).poll_read(&mut cx, &mut into).is_pending());
+    assert!(
+        Pin::new(&mut stream)
+            .poll_read(&mut cx, &mut into)
+            .is_pending()
+    );
     sleep(OPENING).await;
     assert_eq!(wakes.count(), 0, "woken for nothing");
     peer.write_all(b"hello").await?;
     sleep(OPENING).await;
     assert_eq!(wakes.count(), 1, "the reader itself waits on the socket");
-    assert!(Pin::new(&mut stream).poll_read(&mut cx, &mut into).is_ready());
+    assert!(
+        Pin::new(&mut stream)
+            .poll_read(&mut cx, &mut into)
+            .is_ready()
+    );
     assert_eq!(into.filled(), b"hello");
 
     stream.write_all(b"and back").await?;

@@ -30,7 +30,10 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Starts now.
     pub fn start() -> Self {
-        Self { cpu: thread_cpu(), wall: Instant::now() }
+        Self {
+            cpu: thread_cpu(),
+            wall: Instant::now(),
+        }
     }
 
     /// CPU and wall time since the start, each divided by `count`, in

@@ -5,7 +5,11 @@
 //! `cargo bench` runs the long form; `cargo bench -- --quick`, and
 //! `cargo test --benches`, a short one whose figures mean little. `--json`
 //! prints one object instead of a table.
-#![allow(dead_code, unused_imports, reason = "every benchmark uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "every benchmark uses its own part"
+)]
 
 mod clock;
 mod report;
@@ -35,7 +39,10 @@ impl Args {
     pub fn parse() -> Self {
         let given: Vec<String> = std::env::args().skip(1).collect();
         let has = |wanted: &str| given.iter().any(|arg| arg == wanted);
-        Self { quick: !has("--bench") || has("--test") || has("--quick"), json: has("--json") }
+        Self {
+            quick: !has("--bench") || has("--test") || has("--quick"),
+            json: has("--json"),
+        }
     }
 
     /// `long`, or `quick` in the short form.

@@ -54,7 +54,12 @@ struct Row {
 
 impl Report {
     pub fn new(args: Args, title: impl Into<String>) -> Self {
-        Self { args, title: title.into(), rows: Vec::new(), notes: Vec::new() }
+        Self {
+            args,
+            title: title.into(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// A thing beside its limit.
@@ -69,7 +74,13 @@ impl Report {
         let ratio = ours.ratio(limit);
         let quartiles = [ratio.quantile(0.25), ratio.quantile(0.75)];
         let beside = Some((name.to_owned(), limit.median(), ratio.median(), quartiles));
-        self.rows.push(Row { what: what.into(), unit, ours: ours.median(), beside, bar });
+        self.rows.push(Row {
+            what: what.into(),
+            unit,
+            ours: ours.median(),
+            beside,
+            bar,
+        });
     }
 
     /// A figure that has its limit in itself.
@@ -80,7 +91,13 @@ impl Report {
         figure: f64,
         bar: Option<Bar>,
     ) {
-        self.rows.push(Row { what: what.into(), unit, ours: figure, beside: None, bar });
+        self.rows.push(Row {
+            what: what.into(),
+            unit,
+            ours: figure,
+            beside: None,
+            bar,
+        });
     }
 
     /// A line below the table.
@@ -111,7 +128,9 @@ impl Report {
 impl Row {
     /// What the bar is held against.
     fn figure(&self) -> f64 {
-        self.beside.as_ref().map_or(self.ours, |(_, _, ratio, _)| *ratio)
+        self.beside
+            .as_ref()
+            .map_or(self.ours, |(_, _, ratio, _)| *ratio)
     }
 
     fn json(&self) -> Value {
@@ -138,7 +157,11 @@ impl Row {
             ),
         };
         let bar = self.bar.map_or(String::new(), |bar| {
-            let verdict = if bar.is_met(self.figure()) { "met" } else { "MISSED" };
+            let verdict = if bar.is_met(self.figure()) {
+                "met"
+            } else {
+                "MISSED"
+            };
             format!("bar: {bar}: {verdict}")
         });
         let ours = format!("{} {}", short(self.ours), self.unit);
@@ -149,12 +172,21 @@ impl Row {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["", "median", "beside", "ratio", "quartiles", ""].map(str::to_owned);
-        let lines: Vec<[String; 6]> =
-            std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
+        let lines: Vec<[String; 6]> = std::iter::once(head)
+            .chain(self.rows.iter().map(Row::cells))
+            .collect();
         let widths: [usize; 6] = std::array::from_fn(|column| {
-            lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
         });
-        let form = if self.args.quick { " (short form: the figures mean little)" } else { "" };
+        let form = if self.args.quick {
+            " (short form: the figures mean little)"
+        } else {
+            ""
+        };
         writeln!(f, "{}{form}", self.title)?;
         for line in &lines {
             let mut text = String::new();
@@ -163,7 +195,9 @@ impl fmt::Display for Report {
             }
             writeln!(f, "  {}", text.trim_end())?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "  {note}"))
     }
 }
 

@@ -36,7 +36,13 @@ impl Series {
 
     /// Round by round, this divided by that.
     pub fn ratio(&self, limit: &Self) -> Self {
-        Self(self.0.iter().zip(&limit.0).map(|(ours, limit)| ours / limit).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(&limit.0)
+                .map(|(ours, limit)| ours / limit)
+                .collect(),
+        )
     }
 
     /// Every figure by a function.
@@ -61,14 +67,23 @@ pub fn interleave<const N: usize>(
     rounds: usize,
     things: &mut [&mut Measure<'_, N>],
 ) -> Outcome<Vec<[Series; N]>> {
-    let mut all: Vec<[Series; N]> =
-        things.iter().map(|_| std::array::from_fn(|_| Series::default())).collect();
+    let mut all: Vec<[Series; N]> = things
+        .iter()
+        .map(|_| std::array::from_fn(|_| Series::default()))
+        .collect();
     for round in 0..=rounds {
         for step in 0..things.len() {
-            let thing = if round % 2 == 0 { step } else { things.len() - 1 - step };
+            let thing = if round % 2 == 0 {
+                step
+            } else {
+                things.len() - 1 - step
+            };
             let figures = things[thing]()?;
             if round > 0 {
-                all[thing].iter_mut().zip(figures).for_each(|(series, figure)| series.push(figure));
+                all[thing]
+                    .iter_mut()
+                    .zip(figures)
+                    .for_each(|(series, figure)| series.push(figure));
             }
         }
     }

@@ -27,7 +27,8 @@ impl Counts {
             let words: Vec<&str> = line.split_whitespace().collect();
             let (calls, name) = (words.get(3)?.parse().ok()?, *words.last()?);
             // The thread waits by futex for its tracer to come and go.
-            (!matches!(name, "total" | "futex" | "restart_syscall")).then(|| (name.to_owned(), calls))
+            (!matches!(name, "total" | "futex" | "restart_syscall"))
+                .then(|| (name.to_owned(), calls))
         };
         Self(table.lines().filter_map(line).collect())
     }
@@ -48,7 +49,10 @@ pub fn system_calls<T>(work: impl FnOnce() -> T) -> Outcome<(Counts, T)> {
     use std::sync::mpsc;
 
     let thread = std::fs::read_link("/proc/thread-self")?;
-    let id = thread.file_name().and_then(|id| id.to_str()).ok_or("no number of this thread")?;
+    let id = thread
+        .file_name()
+        .and_then(|id| id.to_str())
+        .ok_or("no number of this thread")?;
     std::thread::scope(|scope| {
         let (attached, is_attached) = mpsc::channel();
         let (done, is_done) = mpsc::channel::<()>();
@@ -56,7 +60,9 @@ pub fn system_calls<T>(work: impl FnOnce() -> T) -> Outcome<(Counts, T)> {
         // Without a word the tracer has ended, and its result says why.
         let result = is_attached.recv().ok().map(|()| work());
         drop(done);
-        let table = tracer.join().map_err(|_| "the tracer's thread panicked")??;
+        let table = tracer
+            .join()
+            .map_err(|_| "the tracer's thread panicked")??;
         let result = result.ok_or("strace did not attach")?;
         Ok((Counts::parse(&table), result))
     })
@@ -119,7 +125,9 @@ mod tracer {
         let path = format!("/proc/self/task/{thread}/status");
         for _ in 0..LOOKS {
             let status = std::fs::read_to_string(&path)?;
-            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+            let tracer = status
+                .lines()
+                .find_map(|line| line.strip_prefix("TracerPid:"));
             if tracer.is_some_and(|tracer| tracer.trim() != "0") {
                 return Ok(true);
             }

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use headstart::tokio::Dialer;
 use headstart::core::framing::token::{HEADER_LEN, Header, Id};
 use headstart::core::race::{AttemptKind, Report, SynData};
+use headstart::tokio::Dialer;
 use headstart_socket::{Kind, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,7 +27,11 @@ pub async fn fetch_cookie(dialer: &Dialer, address: SocketAddr) -> Outcome {
     let mut last = None;
     for _ in 0..COOKIE_DIALS {
         let report = race(dialer, address).await?;
-        if report.attempts.iter().any(|attempt| attempt.syn_data == SynData::Acknowledged) {
+        if report
+            .attempts
+            .iter()
+            .any(|attempt| attempt.syn_data == SynData::Acknowledged)
+        {
             return Ok(());
         }
         last = Some(report);
@@ -62,8 +66,8 @@ pub async fn two_bare(address: SocketAddr) -> io::Result<()> {
 }
 
 /// A race in a few lines: plain and Fast Open at once, the flight to plain
-/// once it opens, the first to answer is read, the other reset. It takes for
-/// granted that one answers.
+/// once it opens, the first to answer is read, the other reset. One that fails
+/// is only out.
 pub async fn two_sockets(address: SocketAddr) -> io::Result<()> {
     let options = Options::new();
     let message = message();
@@ -71,36 +75,32 @@ pub async fn two_sockets(address: SocketAddr) -> io::Result<()> {
         let started = headstart_socket::connect(address, kind, &message, &options)?;
         TcpStream::from_std(started.stream)
     };
-    let (plain, fast_open) = (start(Kind::Plain)?, start(Kind::FastOpen)?);
-    let (mut sent, mut refused) = (false, false);
+    // Plain's SYN goes first.
+    let plain = start(Kind::Plain)?;
+    let attempts = [start(Kind::FastOpen)?, plain];
+    let [fast_open, plain] = &attempts;
+    let (mut sent, mut out) = (false, [false; 2]);
     let mut buf = [0; 1024];
     let loser = loop {
-        tokio::select! {
+        let (attempt, other) = tokio::select! {
             biased;
-            ready = fast_open.readable() => {
-                ready?;
-                match fast_open.try_read(&mut buf) {
-                    Ok(length) => break answer(length).map(|()| &plain),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => break Err(error),
-                }
-            }
-            ready = plain.readable(), if sent && !refused => {
-                ready?;
-                match plain.try_read(&mut buf) {
-                    Ok(1..) => break Ok(&fast_open),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    // The server has taken it for a copy, which it is.
-                    Ok(_) | Err(_) => refused = true,
-                }
-            }
+            ready = fast_open.readable(), if !out[0] => ready.map(|()| (0, plain))?,
+            ready = plain.readable(), if sent && !out[1] => ready.map(|()| (1, fast_open))?,
             ready = plain.writable(), if !sent => {
                 ready?;
                 plain.try_write(&message)?;
                 sent = true;
+                continue;
             }
+            else => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+        match attempts[attempt].try_read(&mut buf) {
+            Ok(1..) => break other,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The server has taken it for a copy, which it is.
+            Ok(_) | Err(_) => out[attempt] = true,
         }
-    }?;
+    };
     socket2::SockRef::from(loser).set_linger(Some(Duration::ZERO))
 }
 
@@ -116,7 +116,11 @@ fn message() -> [u8; HEADER_LEN + FLIGHT] {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut id = [0x77; 16];
     id[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_ne_bytes());
-    let header = Header { id: Id(id), flight_len: FLIGHT as u16, resets_losers: true };
+    let header = Header {
+        id: Id(id),
+        flight_len: FLIGHT as u16,
+        resets_losers: true,
+    };
     let mut message = [0x5a; HEADER_LEN + FLIGHT];
     message[..HEADER_LEN].copy_from_slice(&header.encode());
     message
@@ -161,7 +165,13 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { races, raced, fast_open_won, flight_in_syn, copied } = self;
+        let Self {
+            races,
+            raced,
+            fast_open_won,
+            flight_in_syn,
+            copied,
+        } = self;
         write!(
             f,
             "of {races} races: both attempts started in {raced}, data went in the SYN in \

@@ -58,7 +58,9 @@ mod bench {
         let lab = lab::lab(RTT)?;
         let server = Server::echo(&lab, lab.server(), Family::V4, Framing::token())?;
         let address = server.address;
-        let report = lab.client().run(|| Client::new(args, address)?.measure())??;
+        let report = lab
+            .client()
+            .run(|| Client::new(args, address)?.measure())??;
         report.print();
         Ok(())
     }
@@ -78,7 +80,13 @@ mod bench {
             let runtime = lab::runtime()?;
             let dialer = runtime.block_on(async { lab::token_dialer()?.build() })?;
             runtime.block_on(dials::fetch_cookie(&dialer, address))?;
-            Ok(Self { args, address, runtime, dialer, batch: args.pick(40, 10) })
+            Ok(Self {
+                args,
+                address,
+                runtime,
+                dialer,
+                batch: args.pick(40, 10),
+            })
         }
 
         fn measure(&self) -> Outcome<Report> {
@@ -95,7 +103,10 @@ mod bench {
             )?;
             let mut report = Report::new(
                 self.args,
-                format!("race: {rounds} rounds of {} dials each, round trip 1 ms", self.batch),
+                format!(
+                    "race: {rounds} rounds of {} dials each, round trip 1 ms",
+                    self.batch
+                ),
             );
             let [race, bare, two_bare, two_sockets] = &series[..] else {
                 return Err("four things were measured".into());
@@ -113,7 +124,13 @@ mod bench {
             let over = ("by hand", &by_hand);
             report.compare("CPU of a race", "us", &race[0].map(micros), over, None);
             let answer = race[1].map(micros);
-            report.compare("time of a race", "us", &answer, ("bare dial", &bare_wall), None);
+            report.compare(
+                "time of a race",
+                "us",
+                &answer,
+                ("bare dial", &bare_wall),
+                None,
+            );
             self.count_allocations(&mut report)?;
             report.note(tally.borrow().to_string());
             self.count_calls(&mut report)?;
@@ -148,7 +165,10 @@ mod bench {
                 }
                 io::Result::Ok(watch.each(self.batch))
             });
-            Ok((figures.map_err(|error| format!("{kind:?}: {error}"))?, tally))
+            Ok((
+                figures.map_err(|error| format!("{kind:?}: {error}"))?,
+                tally,
+            ))
         }
 
         /// Lets late packets of one batch not fall into the next.
@@ -170,7 +190,13 @@ mod bench {
             };
             let race = Series::from_iter([count(Kind::Race)?]);
             let bare = Series::from_iter([count(Kind::Bare)?]);
-            report.compare("allocations of a race", "", &race, ("bare dial", &bare), None);
+            report.compare(
+                "allocations of a race",
+                "",
+                &race,
+                ("bare dial", &bare),
+                None,
+            );
             Ok(())
         }
 

@@ -51,11 +51,19 @@ fn main() -> Outcome {
         for work in WORKS {
             let [mut race, mut bare] = [Series::default(), Series::default()];
             for _ in 0..pairs {
-                let [ours, limit] = bench.pair(mode, work)?.throughput(turns, work, &mut bench)?;
+                let [ours, limit] = bench
+                    .pair(mode, work)?
+                    .throughput(turns, work, &mut bench)?;
                 race.push(ours);
                 bare.push(limit);
             }
-            report.compare(format!("{name}: {work}"), "MiB/s", &race, ("bare", &bare), bar);
+            report.compare(
+                format!("{name}: {work}"),
+                "MiB/s",
+                &race,
+                ("bare", &bare),
+                bar,
+            );
         }
     }
     for work in WORKS {
@@ -89,12 +97,23 @@ struct Connection<S> {
 
 impl Bench {
     fn new() -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let dialer = runtime.block_on(async {
-            Dialer::builder()?.first_flight(FirstFlight::Asserted).insist(true).build()
+            Dialer::builder()?
+                .first_flight(FirstFlight::Asserted)
+                .insist(true)
+                .build()
         })?;
         let scratch = vec![0x5a; BUFFER_MAX];
-        Ok(Self { runtime, dialer, server: Server::start()?, scratch, why: String::new() })
+        Ok(Self {
+            runtime,
+            dialer,
+            server: Server::start()?,
+            scratch,
+            why: String::new(),
+        })
     }
 
     /// New connections.
@@ -102,9 +121,15 @@ impl Bench {
         let address = self.server.address(mode, work.direction());
         let (race, why) = self.runtime.block_on(dial(&self.dialer, address))?;
         self.why = why;
-        let race = Connection { stream: race, peer: self.server.peer(mode)? };
+        let race = Connection {
+            stream: race,
+            peer: self.server.peer(mode)?,
+        };
         let bare = self.runtime.block_on(connect(address))?;
-        let bare = Connection { stream: bare, peer: self.server.peer(mode)? };
+        let bare = Connection {
+            stream: bare,
+            peer: self.server.peer(mode)?,
+        };
         Ok(Pair { race, bare })
     }
 
@@ -153,7 +178,12 @@ impl Pair {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Moves one turn's bytes; the time that the client took.
     fn turn(&mut self, work: Work, bench: &mut Bench) -> io::Result<Duration> {
-        let moving = work.run(&mut self.stream, self.peer.as_mut(), TURN, &mut bench.scratch);
+        let moving = work.run(
+            &mut self.stream,
+            self.peer.as_mut(),
+            TURN,
+            &mut bench.scratch,
+        );
         bench.runtime.block_on(moving)
     }
 }
@@ -168,7 +198,10 @@ async fn dial(dialer: &Dialer, server: SocketAddr) -> Outcome<(RaceStream, Strin
     if stream.get_ref().is_none() {
         return Err(format!("not chosen: {report:?}").into());
     }
-    let fast_open = report.attempts.iter().find(|attempt| attempt.kind == AttemptKind::FastOpen);
+    let fast_open = report
+        .attempts
+        .iter()
+        .find(|attempt| attempt.kind == AttemptKind::FastOpen);
     match fast_open.map(|attempt| attempt.outcome) {
         Some(Out::Out(exit)) if !report.raced() => Ok((stream, format!("Fast Open {exit}"))),
         _ => Err(format!("a race over loopback: {report:?}").into()),

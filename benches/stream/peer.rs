@@ -94,9 +94,7 @@ impl Peer {
 }
 
 /// Greets whoever comes, then does this with them. It ends with the process.
-fn listen(
-    handle: impl Fn(TcpStream) -> io::Result<()> + Send + 'static,
-) -> io::Result<SocketAddr> {
+fn listen(handle: impl Fn(TcpStream) -> io::Result<()> + Send + 'static) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || -> io::Result<()> {
@@ -118,7 +116,9 @@ fn hand_over(stream: TcpStream, to: &Sender<TcpStream>) -> io::Result<()> {
 
 fn in_background(stream: TcpStream, work: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {
     // The work ends by an error when the client has closed.
-    std::thread::Builder::new().spawn(move || work(stream)).map(drop)
+    std::thread::Builder::new()
+        .spawn(move || work(stream))
+        .map(drop)
 }
 
 fn give_all(mut stream: TcpStream) -> io::Result<()> {
