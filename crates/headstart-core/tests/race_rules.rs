@@ -641,6 +641,18 @@ fn r16_a_flush_is_done_when_a_kernel_has_the_flight() {
 }
 
 #[test]
+fn r16_a_sole_survivor_is_flushed_when_its_kernel_has_the_bytes() {
+    let mut scene = Scene::racing(setup());
+    scene.fail(FAST_OPEN, FailureKind::Refused);
+    scene.expect_close(FAST_OPEN, Close::Abortive);
+    scene.expect_chosen(PLAIN);
+    assert!(!scene.race.is_flushed());
+    scene.opens(PLAIN);
+    scene.expect_write(PLAIN, b"hello");
+    assert!(scene.race.is_flushed());
+}
+
+#[test]
 fn after_the_hand_over_the_race_touches_nothing() {
     let mut scene = Scene::racing(setup());
     scene.tell(FAST_OPEN, Event::Replied);

@@ -10,16 +10,19 @@ impl Race {
         self.chosen
     }
 
-    /// Whether a flush is done: the connection is chosen, or a kernel holds
-    /// everything written (R16).
+    /// Whether a flush is done: the application has the connection, or a
+    /// kernel holds everything written, on the connection once it is chosen
+    /// (R16). What only the race holds would be lost with the process.
     pub fn is_flushed(&self) -> bool {
-        self.chosen.is_some()
-            || self.attempts.iter().any(|attempt| match attempt.state {
-                State::Handshake { taken, .. } | State::Open { taken, .. } => {
-                    taken >= self.log.len()
-                }
-                _ => false,
-            })
+        self.attempts.iter().any(|attempt| match attempt.state {
+            State::Handshake { taken, .. } | State::Open { taken, .. } => taken >= self.log.len(),
+            State::Taken => true,
+            State::Waiting
+            | State::Due
+            | State::Fetching { .. }
+            | State::Recalled
+            | State::Out => false,
+        })
     }
 
     /// Whether FIN was handed to a kernel, on the connection once it is chosen.

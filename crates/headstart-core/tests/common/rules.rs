@@ -615,7 +615,7 @@ fn r16_flush_and_finish(world: &World) -> Verdict {
         alive && world.legs[index].received >= world.race.log_len()
     });
     rule!(
-        world.race.is_flushed() == (world.chosen().is_some() || whole),
+        world.race.is_flushed() == (world.is_taken() || whole),
         "R16 flush says {}",
         world.race.is_flushed()
     );
