@@ -16,7 +16,7 @@ use netlink_packet_core::{
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::net::if_::if_nametoindex;
@@ -107,6 +107,7 @@ impl Netlink {
 
     /// Waits until an interface that is up, and whose other end is, carries
     /// packets: the kernel sees to it a little later, and drops them until then.
+    /// The flag "running" does not tell: it is set while the state is unknown, too.
     pub(crate) fn wait_until_running(&mut self, name: &str) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = if_nametoindex(name)?;
@@ -114,7 +115,9 @@ impl Netlink {
         loop {
             let request = RouteNetlinkMessage::GetLink(message.clone());
             if let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(request, 0)?
-                && link.header.flags.contains(LinkFlags::Running)
+                && link
+                    .attributes
+                    .contains(&LinkAttribute::OperState(State::Up))
             {
                 return Ok(());
             }

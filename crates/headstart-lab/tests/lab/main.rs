@@ -20,7 +20,9 @@ fn main() {
     if let Some(code) = refusal::child() {
         std::process::exit(code);
     }
-    let arguments = libtest_mimic::Arguments::from_args();
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    // The tests wait most of the time; more at once would make them late.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
     if let Err(error) = headstart_lab::enter().and_then(|()| headstart_lab::check()) {
         headstart_lab::skip_or_fail(&error);
         return;
