@@ -328,6 +328,34 @@ fn r6_without_plain_an_open_fast_open_takes_held_bytes_in_the_end() {
 }
 
 #[test]
+fn r6_held_bytes_do_not_wait_for_a_plain_that_cannot_open() {
+    let config = RaceConfig::builder()
+        .target(1_400)
+        .target(1_400)
+        .first_flight(FirstFlight::Asserted)
+        .peer(Peer::Pairing)
+        .build()
+        .expect("sane settings");
+    let mut scene = Scene::new(config);
+    let refused = Event::Failed(Failure::new(FailureKind::Refused));
+    scene.starts(0, Progress::Handshake);
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.starts(1, Progress::DataInSyn(5));
+    scene.tell(0, refused);
+    scene.expect_close(0, Close::Abortive);
+    scene.starts(2, Progress::Handshake);
+    scene.starts(3, Progress::DataInSyn(5));
+    scene.tell(2, refused);
+    scene.expect_close(2, Close::Abortive);
+    scene.writes(b" there");
+    scene.opens(3);
+    scene.expect_look(1);
+    scene.expect_look(3);
+    scene.expect_chosen(3);
+}
+
+#[test]
 fn r6_held_bytes_have_a_bound_however_they_are_written() {
     let mut scene = Scene::of(Setup {
         held_max: 2,

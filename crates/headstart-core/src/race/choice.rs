@@ -140,9 +140,15 @@ impl Race {
                 Peer::FirstCome if self.grace().is_some_and(|end| self.now < end) => None,
                 Peer::FirstCome => Some(plain),
             },
-            None if self.held_too_long() => fast_open,
+            None if self.held_too_long() || !self.plain_may_open() => fast_open,
             None => None,
         }
+    }
+
+    fn plain_may_open(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| attempt.is(AttemptKind::Plain) && attempt.state.contends())
     }
 
     /// A first-come peer serves the copy that it saw first, and resets the

@@ -157,8 +157,20 @@ fn r6_right_one(before: &Snapshot, index: usize, world: &World) -> Verdict {
     let waited = world
         .held_since
         .is_some_and(|since| world.now >= since.saturating_add(world.setup.cutover_wait));
+    // Nothing is gained by waiting for a plain that cannot open.
+    let hopeless = !before
+        .attempts
+        .iter()
+        .any(|attempt| attempt.kind == AttemptKind::Plain && attempt.phase.contends())
+        || !world
+            .snap
+            .attempts
+            .iter()
+            .any(|attempt| attempt.kind == AttemptKind::Plain && attempt.phase.contends());
     let right = match (plain_open, world.setup.peer) {
-        (false, _) => waited && chosen.kind == AttemptKind::FastOpen && chosen.phase.is_open(),
+        (false, _) => {
+            (waited || hopeless) && chosen.kind == AttemptKind::FastOpen && chosen.phase.is_open()
+        }
         (true, Peer::Unaware | Peer::Pairing) => chosen.kind == AttemptKind::Plain,
         (true, Peer::FirstCome) if acknowledged => chosen.syn_data == SynData::Acknowledged,
         (true, Peer::FirstCome) => {
