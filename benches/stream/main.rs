@@ -69,6 +69,7 @@ fn main() -> Outcome {
     for work in WORKS {
         bench.count(&mut report, work)?;
     }
+    report.note("waits (epoll_wait) depend on which end is faster at the moment");
     report.note(format!("no race, for this reason: {}", bench.why));
     report.print();
     Ok(())

@@ -111,6 +111,8 @@ fn listen(handle: impl Fn(TcpStream) -> io::Result<()> + Send + 'static) -> io::
 
 fn hand_over(stream: TcpStream, to: &Sender<TcpStream>) -> io::Result<()> {
     stream.set_nonblocking(true)?;
+    // All that it gives is there at once, the last, small segment too.
+    stream.set_nodelay(true)?;
     to.send(stream).map_err(io::Error::other)
 }
 

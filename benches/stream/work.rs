@@ -61,10 +61,15 @@ impl Work {
         scratch: &mut [u8],
     ) -> io::Result<Duration> {
         let (mut left, mut time) = (bytes, Duration::ZERO);
+        // What the peer has given and the client has not read.
+        let mut given = 0;
         while left > 0 {
             let mut most = self.buffer().min(left);
             if let (Self::Read(_), Some(peer)) = (self, &mut peer) {
-                most = peer.give(&scratch[..most])?;
+                if given == 0 {
+                    given = peer.give(&scratch[..most])?;
+                }
+                most = given;
             }
             let began = Instant::now();
             let moved = self.step(stream, &mut scratch[..most]).await?;
@@ -75,6 +80,7 @@ impl Work {
             if let (Self::Write(_) | Self::WriteVectored(_), Some(peer)) = (self, &mut peer) {
                 peer.take(moved, scratch)?;
             }
+            given = given.saturating_sub(moved);
             left -= moved;
         }
         Ok(time)
