@@ -22,8 +22,9 @@ impl<T: Copy> Batch<T> {
         }
     }
 
-    /// Adds an item. When that makes the batch full it must be taken before the
-    /// next, or that is lost.
+    /// Adds an item. When that makes the batch full it must be cleared before
+    /// the next, or that is lost.
+    #[inline]
     pub(super) fn push(&mut self, item: T) {
         if let Some(free) = self.items.get_mut(self.len) {
             *free = item;
@@ -35,14 +36,19 @@ impl<T: Copy> Batch<T> {
         self.len == BATCH
     }
 
+    /// All items, in order.
+    pub(super) fn items(&self) -> &[T] {
+        self.items.get(..self.len).unwrap_or_default()
+    }
+
     /// All items, and after them as many times `none` as there is room.
     pub(super) const fn padded(&self) -> &[T; BATCH] {
         &self.items
     }
 
-    /// Empties the batch.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = T> + use<T> {
-        let taken = core::mem::replace(self, Self::new(self.none));
-        taken.items.into_iter().take(taken.len)
+    /// Drops all items.
+    pub(super) const fn clear(&mut self) {
+        self.items = [self.none; BATCH];
+        self.len = 0;
     }
 }

@@ -48,6 +48,16 @@ const REACH: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Location(pub(super) u8);
 
+impl Location {
+    const fn hops(self) -> usize {
+        (self.0 >> 4) as usize
+    }
+
+    const fn slot(self) -> u32 {
+        (self.0 & 15) as u32
+    }
+}
+
 /// From digests to places in the ring.
 pub(super) struct Index {
     marks: Vec<Marks>,
@@ -78,34 +88,30 @@ impl Index {
     }
 
     /// Where in `ring` the live entry with this digest is.
+    #[inline]
     pub(super) fn find(&self, digest: Digest, ring: &Ring) -> Option<Place> {
-        for number in self.way(self.home(digest)) {
-            let marks = *self.marks.get(number)?;
-            if let Some(first) = marks.first(digest.mark())
-                && let Some(place) = self.find_in(number, first, digest, ring)
-            {
-                return Some(place);
-            }
-            if marks.passed() == 0 {
-                return None;
-            }
+        let home = self.home(digest);
+        let marks = self.marks.get(home as usize)?;
+        // Nearly always, which is why the rest is elsewhere.
+        if marks.first(digest.mark()).is_none() && marks.passed() == 0 {
+            return None;
         }
-        None
+        self.find_from(home, digest, ring)
     }
 
     /// Adds an entry, and says where; `None` if there is no room for it.
+    #[inline]
     pub(super) fn insert(&mut self, digest: Digest, place: Place) -> Option<Location> {
-        match self.insert_at_once(digest, place) {
-            Some(location) => Some(location),
-            None => {
-                self.remove_marks();
-                self.insert_at_once(digest, place)
-            }
+        let home = self.home(digest);
+        match self.insert_into(home as usize, digest, place) {
+            Some(slot) => Some(Location(slot as u8)),
+            None => self.insert_beyond(home, digest, place),
         }
     }
 
     /// Removes the entry with this digest at this location, which must be dead
     /// or gone from the ring.
+    #[inline]
     pub(super) fn remove(&mut self, digest: Digest, location: Location) {
         self.leaving.push((self.home(digest), location));
         if self.leaving.is_full() {
@@ -126,6 +132,21 @@ impl Index {
     }
 
     #[cold]
+    fn find_from(&self, home: u32, digest: Digest, ring: &Ring) -> Option<Place> {
+        for number in self.way(home) {
+            let marks = self.marks.get(number)?;
+            if let Some(first) = marks.first(digest.mark())
+                && let Some(place) = self.find_in(number, first, digest, ring)
+            {
+                return Some(place);
+            }
+            if marks.passed() == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
     fn find_in(&self, number: usize, first: u32, digest: Digest, ring: &Ring) -> Option<Place> {
         let marks = self.marks.get(number)?;
         (first..SLOTS)
@@ -139,16 +160,29 @@ impl Index {
             })
     }
 
-    fn insert_at_once(&mut self, digest: Digest, place: Place) -> Option<Location> {
-        let home = self.home(digest);
-        for (hops, number) in (0..).zip(self.way(home)) {
-            let marks = self.marks.get_mut(number)?;
-            if let Some(slot) = marks.first(FREE) {
-                marks.set(slot, digest.mark());
-                let tagged = digest.tag() & !self.place_mask | place;
-                self.places.set(slot_number(number, slot), tagged);
-                self.add_passed(home, hops);
-                return Some(Location((hops << 4 | slot) as u8));
+    /// Adds an entry to this bucket, and says in which slot, if one is free.
+    #[inline]
+    fn insert_into(&mut self, number: usize, digest: Digest, place: Place) -> Option<u32> {
+        let marks = self.marks.get_mut(number)?;
+        let slot = marks.first(FREE)?;
+        marks.set(slot, digest.mark());
+        let tagged = digest.tag() & !self.place_mask | place;
+        self.places.set(slot_number(number, slot), tagged);
+        Some(slot)
+    }
+
+    #[cold]
+    fn insert_beyond(&mut self, home: u32, digest: Digest, place: Place) -> Option<Location> {
+        // What has left may have been in the way.
+        for attempt in 0..2 {
+            for (hops, number) in (0..).zip(self.way(home)) {
+                if let Some(slot) = self.insert_into(number, digest, place) {
+                    self.add_passed(home, hops);
+                    return Some(Location((hops << 4 | slot) as u8));
+                }
+            }
+            if attempt == 0 {
+                self.remove_marks();
             }
         }
         None
@@ -165,18 +199,19 @@ impl Index {
     /// Removes the marks of all entries that have left.
     #[cold]
     fn remove_marks(&mut self) {
-        for (home, Location(location)) in self.leaving.take() {
-            let (hops, slot) = (location >> 4, location & 15);
-            for (hop, number) in (0..=hops).zip(self.way(home)) {
+        let leaving = self.leaving;
+        for (home, location) in leaving.items() {
+            for (_, number) in (0..location.hops()).zip(self.way(*home)) {
                 if let Some(marks) = self.marks.get_mut(number) {
-                    if hop == hops {
-                        marks.clear(u32::from(slot));
-                    } else {
-                        marks.subtract_passed();
-                    }
+                    marks.subtract_passed();
                 }
             }
+            let last = self.way(*home).nth(location.hops());
+            if let Some(marks) = last.and_then(|number| self.marks.get_mut(number)) {
+                marks.clear(location.slot());
+            }
         }
+        self.leaving.clear();
     }
 
     /// The first bucket that an entry may be in.

@@ -43,6 +43,7 @@ impl Places {
         }
     }
 
+    #[inline]
     pub(super) fn set(&mut self, slot: Slot, place: TaggedPlace) {
         self.slots.push(slot);
         self.places.push(place);
@@ -54,11 +55,13 @@ impl Places {
     /// Writes what is put by.
     #[cold]
     fn write(&mut self) {
-        for (slot, place) in self.slots.take().zip(self.places.take()) {
-            if let Some(written) = self.written.get_mut(slot as usize) {
-                *written = place;
+        for (slot, place) in self.slots.items().iter().zip(self.places.items()) {
+            if let Some(written) = self.written.get_mut(*slot as usize) {
+                *written = *place;
             }
         }
+        self.slots.clear();
+        self.places.clear();
     }
 
     /// What is put by last for the slot. All are looked at, without a branch,

@@ -64,6 +64,8 @@ impl Scanner {
         let mut rest = bytes;
         while self.end.is_none() && !rest.is_empty() {
             match self.take(rest) {
+                // Never so; but a loop that cannot end is worse than waiting.
+                Ok(0) => break,
                 Ok(taken) => {
                     self.consumed = self.consumed.saturating_add(taken);
                     rest = rest.get(taken..).unwrap_or_default();
