@@ -383,8 +383,12 @@ fn r16_flush_is_ready_when_a_kernel_holds_the_flight() -> Outcome {
         best = best.min(flush(token_dialer)?);
     }
     ensure!(best < RTT / 2, "a flush into the SYN took {best:?}");
-    // Plain alone is chosen: nobody else will be asked.
-    flush(unstated)?;
+    // By plain alone: when it is open, though it was chosen before.
+    let plain = flush(unstated)?;
+    ensure!(
+        plain >= RTT * 9 / 10,
+        "a flush before the handshake: {plain:?}"
+    );
     Ok(())
 }
 

@@ -54,6 +54,10 @@ fn main() {
     ] {
         trials.extend(tests.into_iter().map(|test| support::trial(module, test)));
     }
-    trials.extend(alone.into_iter().map(|test| support::trial_alone("limits", test)));
+    trials.extend(
+        alone
+            .into_iter()
+            .map(|test| support::trial_alone("limits", test)),
+    );
     libtest_mimic::run(&arguments, trials).exit();
 }
