@@ -147,7 +147,7 @@ impl Row {
         row
     }
 
-    fn cells(&self) -> [String; 6] {
+    fn cells(&self, quick: bool) -> [String; 6] {
         let (limit, ratio, spread) = match &self.beside {
             None => (String::new(), String::new(), String::new()),
             Some((name, limit, ratio, [low, high])) => (
@@ -157,12 +157,12 @@ impl Row {
             ),
         };
         let bar = self.bar.map_or(String::new(), |bar| {
-            let verdict = if bar.is_met(self.figure()) {
-                "met"
-            } else {
-                "MISSED"
+            let verdict = match bar.is_met(self.figure()) {
+                _ if quick => "",
+                true => ": met",
+                false => ": MISSED",
             };
-            format!("bar: {bar}: {verdict}")
+            format!("bar: {bar}{verdict}")
         });
         let ours = format!("{} {}", short(self.ours), self.unit);
         [self.what.clone(), ours, limit, ratio, spread, bar]
@@ -173,7 +173,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["", "median", "beside", "ratio", "quartiles", ""].map(str::to_owned);
         let lines: Vec<[String; 6]> = std::iter::once(head)
-            .chain(self.rows.iter().map(Row::cells))
+            .chain(self.rows.iter().map(|row| row.cells(self.args.quick)))
             .collect();
         let widths: [usize; 6] = std::array::from_fn(|column| {
             lines
