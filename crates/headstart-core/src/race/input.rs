@@ -142,7 +142,10 @@ impl Race {
             Effect::None => {}
             Effect::Started(progress) => {
                 attempt.report.start(now, progress);
-                self.turns.leader_started(attempt.turn, now);
+                let turn = attempt.turn;
+                if self.leader_of(turn) == Some(id) {
+                    self.turns.leader_started(turn, now);
+                }
             }
             Effect::Opened(syn_data) => attempt.report.open(now, syn_data),
             Effect::Quiet => self.cutover.looked(id),

@@ -178,6 +178,11 @@ impl Race {
                 .is_some_and(|turn| turn.stops_at_open)
     }
 
+    /// The first attempt of a turn, from which the time to the next counts.
+    pub(super) fn leader_of(&self, turn: usize) -> Option<AttemptId> {
+        self.find(|_, attempt| attempt.turn == turn)
+    }
+
     fn leader_is_out(&self) -> bool {
         self.attempts
             .iter()
