@@ -86,11 +86,11 @@ fn dial(address: SocketAddr, fast_open: bool, patience: Duration) -> Seen {
     if fast_open {
         setsockopt(&fd, sockopt::TcpFastOpenConnect, &true).unwrap();
     }
-    let start = Instant::now();
-    let connected = connect(fd.as_raw_fd(), &SockaddrStorage::from(address));
     let mut stream = TcpStream::from(fd);
     stream.set_read_timeout(Some(patience)).unwrap();
-    stream.set_write_timeout(Some(patience)).unwrap();
+    stream.set_write_timeout(Some(patience)).unwrap(); // holds for `connect` too
+    let start = Instant::now();
+    let connected = connect(stream.as_raw_fd(), &SockaddrStorage::from(address));
     let first_byte = connected.map_err(io::Error::from).and_then(|()| {
         stream.write_all(&REQUEST)?;
         stream.read_exact(&mut [0])?;
