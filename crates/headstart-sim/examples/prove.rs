@@ -18,9 +18,13 @@ fn main() {
     if let Some(seed) = one {
         let scenario = headstart_sim::Scenario::from_seed(seed);
         let run = headstart_sim::run_traced(&scenario);
+        println!("{scenario:?}\n{}", run.trace);
+        for attempt in &run.outcome.report.attempts {
+            println!("{attempt:?}");
+        }
         println!(
-            "{scenario:#?}\n{}\n{:#?}\n{:#?}",
-            run.trace, run.outcome, run.counters
+            "{:?} {:?} {:?}",
+            run.outcome.end, run.outcome.read, run.counters
         );
         for violation in run.violations {
             println!("{violation}");

@@ -309,7 +309,7 @@ fn noise(rolls: &mut Rolls) -> Noise {
         order: rolls.once_in(4),
         spurious: rolls.once_in(4),
         write_max: match rolls.below(5) {
-            0 => Some(u32::try_from(rolls.between(1, 700)).unwrap_or(1)),
+            0 => Some(u32::try_from(rolls.between(20, 700)).unwrap_or(1)),
             _ => None,
         },
         blocks: rolls.once_in(5),

@@ -11,6 +11,9 @@ use crate::tcp::{Readiness, SYN_DATA_MAX, Socket, State, millis};
 use crate::trace::What;
 use crate::world::{self, Flow, World};
 
+/// Bytes of a connection that are written in parts by noise.
+const PARTIAL_UPTO: usize = 8_192;
+
 /// A socket of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId(pub(crate) usize);
@@ -296,6 +299,7 @@ impl Transports for World<'_> {
         let room = match socket.state {
             State::SynSent => 0,
             _ if whim => 0,
+            _ if socket.tx.len() >= PARTIAL_UPTO => socket.room(),
             _ => socket.room().min(most.unwrap_or(u32::MAX)),
         };
         if room == 0 {

@@ -59,6 +59,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) app: App<'a>,
     pub(crate) upload: &'a [u8],
     pub(crate) report: Report,
+    /// The connection, by number, though it may have failed since.
+    pub(crate) chosen: Option<usize>,
     pub(crate) violations: Vec<Violation>,
 }
 
@@ -153,6 +155,7 @@ fn simulate<'a, D: Driver>(
         violations.push(violation);
     }
     let report = driver.race().report();
+    let chosen = driver.race().chosen().map(|id| id.index());
     if violations.is_empty() && !driver.is_settled() {
         let text = "nothing will ever happen, and the race is not settled";
         violations.push(Violation::new("R16", world.now, text));
@@ -163,6 +166,7 @@ fn simulate<'a, D: Driver>(
         app,
         upload,
         report,
+        chosen,
         violations,
     })
 }

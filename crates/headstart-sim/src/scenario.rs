@@ -176,7 +176,7 @@ pub struct Noise {
     pub order: bool,
     /// Sockets are said to be ready when they are not.
     pub spurious: bool,
-    /// A write takes at most so many bytes.
+    /// Of its first 8 KiB, a connection takes at most so many bytes a write.
     pub write_max: Option<u32>,
     /// A write that would have been taken is refused once, for a millisecond.
     pub blocks: bool,

@@ -126,6 +126,9 @@ pub(crate) struct World<'a> {
     /// The driver is to be woken.
     pub(crate) woken: bool,
     pub(crate) held: usize,
+    /// Somebody closed a socket with bytes unread, or before more came: the
+    /// reset that tells the peer destroys what is under way.
+    pub(crate) cut: bool,
     pub(crate) counters: Counters,
     pub(crate) tracing: bool,
     pub(crate) trace: Trace,
@@ -149,6 +152,7 @@ impl<'a> World<'a> {
             news: Vec::new(),
             woken: false,
             held: 0,
+            cut: false,
             counters: Counters::default(),
             tracing,
             trace: Trace::default(),

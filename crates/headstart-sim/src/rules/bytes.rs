@@ -126,7 +126,10 @@ fn r3_one_connection_answers(run: &Finished<'_>, found: &mut Found) {
         let read = run.app.read.len();
         format!("the {read} bytes read are not the first that the connection sent")
     });
-    let whole = run.app.read_end != Some(ReadEnd::Eof) || run.app.read.len() == sent.tx.len();
+    // A failure is told once: where a write has taken it, reading just ends.
+    let whole = run.app.read_end != Some(ReadEnd::Eof)
+        || run.app.write_failed.is_some()
+        || run.app.read.len() == sent.tx.len();
     found.require(whole, "R3", || {
         let (read, sent) = (run.app.read.len(), sent.tx.len());
         format!("end of file after {read} bytes of {sent}")

@@ -1,11 +1,15 @@
 //! R4, R10, R12, R15, R16: how things end.
 
-use headstart_core::config::LoserClose;
-use headstart_core::race::{AttemptKind, Close, Exit, Outcome};
+use headstart_core::config::{LoserClose, Peer};
+use headstart_core::race::{
+    AttemptKind, AttemptReport, Close, Exit, Failure, FailureKind, NotStarted, Outcome, SynData,
+};
 
 use super::Found;
 use crate::app::ReadEnd;
 use crate::run::Finished;
+use crate::scenario::End;
+use crate::world::Flow;
 
 /// Packets lost in a row at the end of a way that make it dead.
 const DEAD: u32 = 3;
@@ -13,6 +17,27 @@ const DEAD: u32 = 3;
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r10_losers_leave_no_trace(run, found);
     r4_end_of_all(run, found);
+    r6_held_bytes_go_to_the_right_one(run, found);
+}
+
+/// To a first-come server held bytes follow an open Fast Open attempt whose
+/// data was acknowledged, if there is one; else plain.
+fn r6_held_bytes_go_to_the_right_one(run: &Finished<'_>, found: &mut Found) {
+    let reports = &run.report.attempts;
+    let winner = run.chosen.and_then(|index| reports.get(index));
+    let Some(winner) = winner.filter(|winner| winner.kind == AttemptKind::Plain) else {
+        return;
+    };
+    let right = run.scenario.race.peer != Peer::FirstCome
+        || winner.first_byte.is_some()
+        || !reports.iter().any(|loser| {
+            loser.syn_data == SynData::Acknowledged
+                && loser.outcome == Outcome::Out(Exit::Lost)
+                && loser.opened < loser.ended
+        });
+    found.require(right, "R6", || {
+        "held bytes went to plain beside an acknowledged copy".to_owned()
+    });
 }
 
 fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
@@ -34,6 +59,10 @@ fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
             )
         });
         let ends = flow.ends.iter().flatten().copied().chain([flow.client]);
+        // Where half-close was raced, both ends may have said FIN.
+        if run.app.shut || run.app.left.is_some() {
+            continue;
+        }
         for end in ends {
             // One that the server ended first waits there, as any would.
             let waited = run
@@ -65,10 +94,13 @@ fn r4_end_of_all(run: &Finished<'_>, found: &mut Found) {
 /// Where plain alone would have worked, the race does (R15), and delivers what
 /// was written (R16).
 pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
-    if is_excused(run) {
+    // A peer that resets what it has not read destroys what is under way: how
+    // much arrives before is a matter of moments, with a race or without.
+    if is_a_matter_of_moments(run, alone) || excuse(run).is_some() {
         return;
     }
-    let whole = alone.app.read_end == Some(ReadEnd::Eof);
+    // A server that sends no byte has not answered (R4).
+    let whole = alone.app.read_end == Some(ReadEnd::Eof) && !alone.app.read.is_empty();
     let as_well = run.app.read.len() >= alone.app.read.len()
         && (!whole || run.app.read_end == Some(ReadEnd::Eof));
     found.require(as_well || !whole, "R15", || {
@@ -86,6 +118,11 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
     });
 }
 
+/// Whether a reset destroys what is under way, in the run or its reference.
+pub(super) fn is_a_matter_of_moments(run: &Finished<'_>, alone: &Finished<'_>) -> bool {
+    run.world.cut || alone.world.cut || run.scenario.server.end == End::Reset
+}
+
 /// The most that one handler has read.
 fn delivered(run: &Finished<'_>) -> u32 {
     let handled = run.world.host.accepted.iter();
@@ -93,12 +130,8 @@ fn delivered(run: &Finished<'_>) -> u32 {
     handled.map(|accepted| accepted.read).max().unwrap_or(0)
 }
 
-/// What no race can mend, and nothing else:
-///
-/// - a first-come server has claimed a copy of which no byte of answer came
-///   back, because packets of its way back were lost;
-/// - the connection's path has died after it had answered.
-fn is_excused(run: &Finished<'_>) -> bool {
+/// What no race can mend, and nothing else.
+fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     let first_come = run.scenario.server.debounce.is_some();
     let claimed_in_vain = run.world.host.accepted.iter().any(|accepted| {
         let flow = run
@@ -106,14 +139,66 @@ fn is_excused(run: &Finished<'_>) -> bool {
             .sockets
             .get(accepted.socket)
             .and_then(|end| run.world.flows.get(end.flow));
-        let dead = |flow: &crate::world::Flow| {
+        let dead = |flow: &Flow| {
             flow.kind == AttemptKind::FastOpen && flow.reply_came.is_none() && flow.lost_back > 0
         };
         accepted.called.is_some() && flow.is_some_and(dead)
     });
-    let died_late = run.won().is_some_and(|flow| {
-        let [there, back] = flow.tail;
-        flow.reply_came.is_some() && (there >= DEAD || back >= DEAD)
-    });
-    first_come && claimed_in_vain || died_late
+    let died = |flow: &Flow| flow.tail.iter().any(|tail| *tail >= DEAD);
+    let won = run.won();
+    if first_come && claimed_in_vain {
+        return Some("the copy that a first-come server claimed lost its way back");
+    }
+    if won.is_some_and(|flow| flow.reply_came.is_some() && died(flow)) {
+        return Some("the connection's path died after it had answered");
+    }
+    let forced = run
+        .report
+        .flight
+        .is_some_and(|flight| run.app.written > flight);
+    if forced && won.is_some_and(died) {
+        return Some("held bytes forced a choice before any answer, and the path died");
+    }
+    if forced && first_come && guessed_wrong(run) {
+        return Some("held bytes forced a choice before any answer, and another copy was claimed");
+    }
+    if run.report.attempts.iter().any(ended_without_reply) {
+        return Some("a server that ends a copy before any reply has not answered (R4)");
+    }
+    if is_starved(run) {
+        return Some("an extra attempt held the last socket when plain to another address was due");
+    }
+    None
+}
+
+/// Whether the server had claimed another copy than held bytes went to. That
+/// they went where R6 says is judged elsewhere.
+fn guessed_wrong(run: &Finished<'_>) -> bool {
+    let Some(won) = run.won() else {
+        return false;
+    };
+    let claimed = run
+        .world
+        .host
+        .accepted
+        .iter()
+        .find(|accepted| accepted.called.is_some());
+    let claimed = claimed.and_then(|accepted| run.world.sockets.get(accepted.socket));
+    claimed.is_some_and(|end| {
+        run.world.flows.get(end.flow).map(|flow| flow.client) != Some(won.client)
+    })
+}
+
+fn ended_without_reply(attempt: &AttemptReport) -> bool {
+    matches!(attempt.outcome, Outcome::Out(Exit::Ended { .. }))
+}
+
+/// Whether a plain attempt could not be had, though plain alone had it.
+pub(super) fn is_starved(run: &Finished<'_>) -> bool {
+    run.report.attempts.iter().any(|attempt| {
+        let refused = Outcome::Out(Exit::NotStarted(NotStarted::Failed(Failure::new(
+            FailureKind::NoResources,
+        ))));
+        attempt.kind == AttemptKind::Plain && attempt.outcome == refused
+    })
 }

@@ -132,7 +132,6 @@ impl Finished<'_> {
 
     /// The way of the connection.
     fn won(&self) -> Option<&Flow> {
-        let winner = self.report.winner()?;
-        self.flow(winner.kind, winner.target)
+        self.flow_of(self.chosen?)
     }
 }

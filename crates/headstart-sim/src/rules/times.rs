@@ -4,7 +4,9 @@ use headstart_core::config::{Kinds, Schedule};
 use headstart_core::race::AttemptKind;
 
 use super::Found;
+use super::ends::{is_a_matter_of_moments, is_starved};
 use crate::run::Finished;
+use crate::scenario::Trigger;
 use crate::tcp::nanos;
 use crate::world::Flow;
 
@@ -51,7 +53,12 @@ fn r14_schedule(run: &Finished<'_>, found: &mut Found) {
         else {
             continue;
         };
-        let early = second.syn_at < first.syn_at.saturating_add(nanos(delay));
+        // While the first waits for its flight, its time passes.
+        let since = match second.syn_at < first.syn_at {
+            true => 0,
+            false => first.syn_at,
+        };
+        let early = second.syn_at < since.saturating_add(nanos(delay));
         let gone = first
             .closed_at
             .is_some_and(|closed| closed <= second.syn_at);
@@ -123,7 +130,13 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         return;
     };
     let more = run.scenario.written() > run.scenario.client.message;
-    if more || run.app.left.is_some_and(|left| left < due) {
+    // How long FIN takes has no reference where another copy is served.
+    let waits = run.scenario.server.trigger == Trigger::Eof;
+    if more
+        || waits
+        || is_a_matter_of_moments(run, alone)
+        || run.app.left.is_some_and(|left| left < due)
+    {
         return;
     }
     let back = |flow: &Flow| Some(flow.reply_came?.saturating_sub(flow.reply_left?));

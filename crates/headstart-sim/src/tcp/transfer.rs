@@ -155,6 +155,7 @@ impl World<'_> {
         }
         if socket.orphan && segment.len > 0 && end > socket.rcv_nxt {
             // Nobody will read it (RFC 2525 section 2.17).
+            self.cut = true;
             return self.abort(id);
         }
         let before = socket.rcv_nxt;
