@@ -63,7 +63,8 @@ impl<R: Runtime> Dialer<R> {
     /// Dials, and returns at once when the addresses are known: plain's SYN is
     /// on its way, and the stream can be written to (R1).
     ///
-    /// **Cancel safety.** Dropping the future before it is ready dials nothing.
+    /// **Cancel safety.** Dropping the future before it is ready dials nothing;
+    /// it waits only for the name.
     ///
     /// # Errors
     /// If the name is not found, has no address, or every attempt fails on the

@@ -1,4 +1,58 @@
 //! The async driver of Headstart, generic over the runtime.
+//!
+//! This crate joins the state machines of [`headstart_core`] to sockets. It
+//! knows no runtime and no operating system: a [`Runtime`] names both, in about
+//! a hundred lines. Programs use the crate of their runtime, such as
+//! `headstart-tokio`; what is here is the same for all:
+//!
+//! - [`Dialer`] begins races, and [`RaceStream`] is the connection: written at
+//!   once, raced until the first byte of reply, then the runtime's own stream.
+//! - [`Gate`] admits each first message once, and gives [`Admitted`] streams.
+//!
+//! ```
+//! use headstart_core::config::{FirstFlight, Peer};
+//! use headstart_core::framing::Framing;
+//! use headstart_io::{Admitted, Dialer, Gate, Runtime};
+//!
+//! /// Dials a TLS server that debounces, on any runtime.
+//! async fn dial<R: Runtime>(host: &str) -> std::io::Result<R::RaceStream> {
+//!     let dialer = Dialer::<R>::builder()?
+//!         .first_flight(FirstFlight::Framed(Framing::tls_client_hello()))
+//!         .peer(Peer::FirstCome)
+//!         .build()?;
+//!     // Plain's SYN is on its way; write the ClientHello, then read.
+//!     dialer.dial((host, 443)).await
+//! }
+//!
+//! /// Lets each ClientHello in once.
+//! async fn serve<R: Runtime>(serve: impl Fn(Admitted<R>)) -> std::io::Result<()> {
+//!     let gate = Gate::<R>::builder(Framing::tls_client_hello())?.bind(([0, 0, 0, 0], 443).into())?;
+//!     loop {
+//!         serve(gate.accept().await?);
+//!     }
+//! }
+//! ```
+//!
+//! # How it works
+//!
+//! There is one task per [`Dialer`] and one per [`Gate`], never one per
+//! connection. A race is a state machine and its sockets under one lock, which
+//! the application's reads and writes and the dialer's task all take to move it
+//! on. Sockets see one waker, the race's own: it queues the race for the task,
+//! which drives it and wakes the application's reader or writer if there is
+//! something to do for it. So nobody needs to poll, and two halves of a stream
+//! do not steal each other's wakes. Once the connection is chosen, and has been
+//! handed what was written, the stream belongs to the application alone.
+//!
+//! Locks are taken in one order, race before queue, and nobody is woken under
+//! either.
+//!
+//! # If the runtime goes
+//!
+//! When a runtime drops a dialer's task, undecided races end: their sockets are
+//! closed, and reads and writes fail with
+//! [`NotConnected`](std::io::ErrorKind::NotConnected). [`Dialer::settled`]
+//! waits until nothing would be lost.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

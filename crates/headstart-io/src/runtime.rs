@@ -66,7 +66,9 @@ pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
     /// Most bytes that one SYN to this address is taken to carry.
     fn syn_payload(&self, address: SocketAddr) -> usize;
 
-    /// The addresses of a host.
+    /// The addresses of a host, in order of preference.
+    ///
+    /// **Cancel safety.** It takes nothing that could be lost.
     fn resolve(
         &self,
         host: &str,
@@ -76,14 +78,16 @@ pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
     /// A timer that is not set.
     fn timer(&self) -> Self::Timer;
 
-    /// Runs a task until it ends.
+    /// Runs a task until it ends. A runtime that goes drops the task.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 }
 
 /// A TCP stream of the runtime's, as the race and the gate use it. The `try_`
 /// methods never wait; where one says
 /// [`WouldBlock`](io::ErrorKind::WouldBlock), the matching `poll_` method
-/// waits for the next change.
+/// waits for the next change. Each `poll_` method remembers the waker of its
+/// latest call, readers and writers apart; none takes anything, so all may be
+/// abandoned at any time.
 pub trait Stream: Debug + Send + Sync + Unpin + 'static {
     /// Ready when there may be something to read.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -142,7 +146,7 @@ pub trait Listener: Debug + Send + Sync + Unpin + 'static {
     /// Whether Fast Open is on.
     type FastOpen: Clone + Debug + Display + Send + Sync + 'static;
 
-    /// Accepts a connection.
+    /// Accepts a connection, taking it only when ready.
     ///
     /// # Errors
     /// As the system tells them; [`after_error`](Self::after_error) says what
@@ -175,7 +179,8 @@ pub enum AfterAcceptError {
 
 /// A timer of the runtime's.
 pub trait Timer: Send + Unpin + 'static {
-    /// Ready once the time has come; a different time sets it anew.
+    /// Ready once the time has come; a different time sets it anew. The waker
+    /// of the latest call is woken.
     fn poll_at(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;
 }
 

@@ -21,9 +21,18 @@ use crate::runtime::Runtime;
 /// From the first byte of reply on they are the runtime's own.
 ///
 /// **Cancel safety.** Every `poll_` method may be abandoned at any time: a
-/// write takes bytes if and only if it is ready, and nothing read is lost.
-/// Dropping the stream delivers what was written and closes, as a plain
-/// connection would.
+/// write takes bytes if and only if it is ready, and nothing read is lost. A
+/// flush or shutdown that is abandoned goes on, and may be asked again.
+///
+/// **Dropping** the stream delivers what was written and closes, as a plain
+/// connection would: the dialer's driver does it, so the runtime must go on
+/// until then. To be sure, [`flush`](Self::poll_flush_racing) first, or wait
+/// for [`Dialer::settled`](crate::Dialer::settled). A stream that was never
+/// written to leaves no connection.
+///
+/// **Bounds.** Until the connection is chosen it holds the first flight, at
+/// most 16 KiB, and what is written beyond it, by default at most 64 KiB
+/// ([`held_max`](crate::DialerBuilder::held_max)); then writes wait.
 #[derive(Debug)]
 pub struct RaceStream<R: Runtime> {
     cell: Arc<Cell<R>>,
@@ -120,9 +129,12 @@ impl<R: Runtime> RaceStream<R> {
     /// reply. The first call ends a first flight that is known only by what is
     /// written.
     ///
+    /// **Cancel safety.** Bytes are taken only when it is ready.
+    ///
     /// # Errors
     /// When every attempt is out: a [`RaceError`](crate::RaceError) with all
-    /// their reasons.
+    /// their reasons. [`NotConnected`](io::ErrorKind::NotConnected) if the
+    /// runtime that dialled was shut down before.
     pub fn poll_read_racing(
         &mut self,
         cx: &mut Context<'_>,
@@ -164,6 +176,9 @@ impl<R: Runtime> RaceStream<R> {
 
     /// Writes while the race goes on. `Ok(None)`: nothing was taken, write to
     /// [`direct_write`](Self::direct_write).
+    ///
+    /// **Cancel safety.** Bytes are taken only when it is ready. What was taken
+    /// is delivered whoever polls, but is not flushed yet.
     ///
     /// # Errors
     /// As [`poll_read_racing`](Self::poll_read_racing);
@@ -207,10 +222,12 @@ impl<R: Runtime> RaceStream<R> {
         })
     }
 
-    /// Flushes while the race goes on: ready when the connection is chosen or
-    /// a kernel holds everything written. Ends a first flight that is known
-    /// only by what is written. `Ok(false)`: flush
+    /// Flushes while the race goes on: ready when a kernel holds everything
+    /// written, on the connection once it is chosen. Ends a first flight that
+    /// is known only by what is written. `Ok(false)`: flush
     /// [`direct_write`](Self::direct_write).
+    ///
+    /// **Cancel safety.** It only waits; what was written goes out all the same.
     ///
     /// # Errors
     /// As [`poll_read_racing`](Self::poll_read_racing).
@@ -236,6 +253,8 @@ impl<R: Runtime> RaceStream<R> {
     /// Shuts writing down while the race goes on: ready when FIN is handed to
     /// a kernel (R11, R16). `Ok(false)`: shut down
     /// [`direct_write`](Self::direct_write).
+    ///
+    /// **Cancel safety.** The first call decides: FIN goes out all the same.
     ///
     /// # Errors
     /// As [`poll_read_racing`](Self::poll_read_racing).

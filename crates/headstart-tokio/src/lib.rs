@@ -1,4 +1,36 @@
-//! Headstart for tokio.
+//! Headstart for tokio: dial plain TCP and TCP Fast Open at once, keep
+//! whichever answers first, and serve a message that comes twice once.
+//!
+//! ```
+//! use headstart_tokio::{Dialer, Framing, Gate, Peer};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let gate = Gate::builder(Framing::token())?.bind(([127, 0, 0, 1], 0).into())?;
+//! println!("Fast Open: {}", gate.fast_open());
+//!
+//! let dialer = Dialer::builder()?.token().peer(Peer::FirstCome).build()?;
+//! let mut stream = dialer.dial(gate.local_addr()).await?; // returns at once
+//! stream.write_all(b"hello").await?; // raced as a first flight, under a Token
+//! stream.flush().await?;
+//!
+//! let mut admitted = gate.accept().await?;
+//! let mut hello = [0; 5];
+//! admitted.stream.read_exact(&mut hello).await?; // the Token is removed
+//! admitted.stream.write_all(b"world").await?;
+//!
+//! stream.read_exact(&mut hello).await?; // the first answer decides
+//! println!("{:?}", stream.report());
+//! # Ok(())
+//! # }) }
+//! ```
+//!
+//! Everything is described in [`headstart_io`], which this crate gives tokio's
+//! sockets, timers and traits. A [`Dialer`] and a [`Gate`] belong to the runtime
+//! in which they were built, which needs its I/O and time drivers
+//! ([`enable_all`](tokio::runtime::Builder::enable_all)); streams can be used in
+//! any. A paused clock (`tokio::time::pause`) stops their timeouts too.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
