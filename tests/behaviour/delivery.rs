@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::common::{self, Outcome, Server, ensure, on_client, pattern, token_dialer};
 use crate::support::{
-    Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, lock, tests, until, within,
+    Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, lock, settle, tests, until, within,
 };
 
 tests![
@@ -147,7 +147,7 @@ fn r16_write_then_drop_is_delivered_whole_and_ends() -> Outcome {
                     sleep(lab.rtt() * wait / 4).await;
                     stream.write_all(&pattern(600, 1)).await?;
                     drop(stream);
-                    within("settling", async { Ok(dialer.settled().await) }).await
+                    settle(&dialer).await
                 })?;
                 until("a handler's end", || !lock(&collected).is_empty())?;
                 std::thread::sleep(lab.rtt());
@@ -184,7 +184,7 @@ fn r16_an_upload_dropped_at_once_arrives() -> Outcome {
             let dialer = token_dialer()?.build()?;
             let stream = dialer.dial(server.address).await?;
             write_and_drop(stream, &bytes).await?;
-            within("settling", async { Ok(dialer.settled().await) }).await
+            settle(&dialer).await
         })?;
         until("a handler's end", || !lock(&collected).is_empty())?;
         one_whole(&collected, &bytes).map_err(|error| format!("{rule}: {error}"))?;
@@ -209,7 +209,7 @@ fn r16_a_drop_is_delivered_beside_a_dead_fast_open() -> Outcome {
             let mut stream = dialer.dial(bare.address).await?;
             stream.first_flight(&bytes[..600])?;
             write_and_drop(stream, &bytes[600..]).await?;
-            within("settling", async { Ok(dialer.settled().await) }).await
+            settle(&dialer).await
         })?;
         let whole = || {
             bare.received()

@@ -17,7 +17,7 @@ use crate::common::{
     self, Outcome, PORT, Server, ensure, exchange, on_client, pattern, token_dialer,
 };
 use crate::support::{
-    Bare, Manner, RTT, attempt, fetch_cookie, sent_to, tests, time_waits, until, within,
+    Bare, Manner, RTT, attempt, fetch_cookie, sent_to, settle, tests, time_waits, until, within,
 };
 
 tests![
@@ -138,7 +138,7 @@ fn r7_first_contact_fetches_a_cookie_for_the_second() -> Outcome {
         within("an exchange", exchange(&mut stream, &pattern(600, 0))).await?;
         let report = stream.report();
         drop(stream);
-        within("settling", async { Ok(dialer.settled().await) }).await?;
+        settle(&dialer).await?;
         Ok(report)
     })?;
     let fetcher = attempt(&first, AttemptKind::FastOpen)?;
@@ -217,7 +217,7 @@ fn r10_races_leave_no_time_wait() -> Outcome {
                     .map_err(|_| io::Error::other("not chosen"))?;
                 headstart_socket::close_abortively(stream)?;
             }
-            within("settling", async { Ok(dialer.settled().await) }).await
+            settle(&dialer).await
         })?;
         drop(server);
     }

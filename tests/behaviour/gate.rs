@@ -131,7 +131,7 @@ fn a_dropped_accept_loses_nothing() -> Outcome {
                 tokio::select! {
                     biased;
                     // Sometimes polled only once, sometimes woken and then dropped.
-                    () = sleep(Duration::from_micros(u64::from(round % 5) * 30)), if round % 2 == 0 => {}
+                    () = sleep(Duration::from_micros(u64::from(round % 5) * 30)), if round.is_multiple_of(2) => {}
                     admitted = gate.accept() => { seen.insert(admitted?.peer); }
                 }
             }

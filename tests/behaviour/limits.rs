@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::common::{self, Outcome, Server, ensure, exchange, on_client, pattern, token_dialer};
-use crate::support::{Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, tests, until, within};
+use crate::support::{
+    Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, settle, tests, until, within,
+};
 
 tests![
     sequential_races_leak_no_descriptor,
@@ -82,7 +84,7 @@ fn sequential_races_leak_no_descriptor() -> Outcome {
             within("an exchange", exchange(&mut stream, &pattern(600, 0))).await?;
             raced += usize::from(stream.report().raced());
         }
-        within("settling", async { Ok(dialer.settled().await) }).await?;
+        settle(&dialer).await?;
         assert_eq!(dialer.unsettled(), 0);
         Ok(raced)
     })?;
@@ -118,7 +120,7 @@ fn concurrent_races_leak_no_descriptor() -> Outcome {
             while let Some(done) = races.join_next().await {
                 done??;
             }
-            within("settling", async { Ok(dialer.settled().await) }).await?;
+            settle(&dialer).await?;
             assert_eq!(dialer.unsettled(), 0);
             Ok(())
         })

@@ -165,7 +165,8 @@ fn r10_losers_are_closed_as_set() -> Outcome {
                 .into_inner()
                 .map_err(|_| io::Error::other("not chosen"))?;
             tokio::time::sleep(RTT).await;
-            Ok(drop(stream))
+            drop(stream);
+            Ok(())
         })?;
         std::thread::sleep(RTT);
         let trace = lab.trace();

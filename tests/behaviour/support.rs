@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headstart::core::race::{AttemptKind, AttemptReport, Report};
+use headstart::tokio::Dialer;
 use headstart_lab::{Direction, Family, Lab, Segment};
 use headstart_socket::{self as socket, ListenOptions, Options, TcpInfo};
 use libtest_mimic::{Failed, Trial};
@@ -108,6 +109,15 @@ pub async fn within<T>(what: &str, work: impl Future<Output = io::Result<T>>) ->
             format!("too long: {what}"),
         )),
     }
+}
+
+/// Waits until all that races had taken is delivered.
+pub async fn settle(dialer: &Dialer) -> io::Result<()> {
+    within("settling", async {
+        dialer.settled().await;
+        Ok(())
+    })
+    .await
 }
 
 /// Gives the client's kernel a cookie of the server's.
