@@ -1,56 +1,152 @@
-//! Runs scenarios by their numbers until one breaks a rule.
+//! Runs scenarios by their numbers, and says what was found:
+//!
+//! ```text
+//! prove [--seeds N] [--from SEED] [--threads T]
+//! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
+//! ```
 
-use std::time::Instant;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-fn main() {
+use headstart_sim::{Run, Scenario, Violation, run, run_traced, shrink};
+
+/// Failing seeds that are shown.
+const SHOWN: usize = 20;
+/// Seeds that a thread takes at a time.
+const BATCH: u64 = 256;
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    from: u64,
+    seeds: u64,
+    threads: u64,
+    one: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let settings = match settings() {
+        Ok(settings) => settings,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    let sound = match settings.one {
+        Some(seed) => one(seed),
+        None => many(settings),
+    };
+    match sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn settings() -> Result<Settings, String> {
+    let mut settings = Settings {
+        from: 0,
+        seeds: 100_000,
+        threads: thread::available_parallelism().map_or(1, |threads| threads.get() as u64),
+        one: None,
+    };
     let mut args = std::env::args().skip(1);
-    let (mut from, mut seeds, mut one, mut show) = (0u64, 10_000u64, None, 5usize);
-    while let Some(arg) = args.next() {
-        let value = args.next().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-        match arg.as_str() {
-            "--from" => from = value,
-            "--seeds" => seeds = value,
-            "--seed" => one = Some(value),
-            "--show" => show = value as usize,
-            _ => {}
+    while let Some(name) = args.next() {
+        let value = args.next().and_then(|value| value.parse().ok());
+        let value = value.ok_or_else(|| format!("{name} needs a number"))?;
+        match name.as_str() {
+            "--from" => settings.from = value,
+            "--seeds" => settings.seeds = value,
+            "--threads" => settings.threads = value.max(1),
+            "--seed" => settings.one = Some(value),
+            _ => return Err(format!("no such setting: {name}")),
         }
     }
-    if let Some(seed) = one {
-        let scenario = headstart_sim::Scenario::from_seed(seed);
-        let run = headstart_sim::run_traced(&scenario);
-        println!("{scenario:?}\n{}", run.trace);
-        for attempt in &run.outcome.report.attempts {
-            println!("{attempt:?}");
-        }
-        println!(
-            "{:?} {:?} {:?}",
-            run.outcome.end, run.outcome.read, run.counters
-        );
-        for violation in run.violations {
-            println!("{violation}");
-        }
-        return;
+    Ok(settings)
+}
+
+/// What one thread found.
+#[derive(Debug, Default)]
+struct Tally {
+    raced: u64,
+    packets: u64,
+    events: u64,
+    broken: Vec<(u64, Violation)>,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, run: Run) {
+        self.raced += u64::from(run.outcome.report.raced());
+        self.packets += run.counters.packets;
+        self.events += run.counters.events;
+        let first = run.violations.into_iter().next();
+        self.broken.extend(first.map(|violation| (seed, violation)));
     }
+}
+
+fn many(settings: Settings) -> bool {
+    let Settings {
+        from,
+        seeds,
+        threads,
+        ..
+    } = settings;
+    let next = AtomicU64::new(0);
     let began = Instant::now();
-    let mut found = std::collections::BTreeMap::<&str, Vec<(u64, String)>>::new();
-    let mut events = 0;
-    for seed in from..from + seeds {
-        let run = headstart_sim::run(&headstart_sim::Scenario::from_seed(seed));
-        events += run.counters.events;
-        if let Some(v) = run.violations.first() {
-            found.entry(v.rule).or_default().push((seed, v.to_string()));
+    let work = || {
+        let mut tally = Tally::default();
+        loop {
+            let begin = next.fetch_add(BATCH, Ordering::Relaxed);
+            if begin >= seeds {
+                return tally;
+            }
+            for seed in begin..seeds.min(begin.saturating_add(BATCH)) {
+                let seed = from.wrapping_add(seed);
+                tally.add(seed, run(&Scenario::from_seed(seed)));
+            }
         }
+    };
+    let tallies: Vec<Tally> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|tally| tally.unwrap_or_default()).collect()
+    });
+    let took = began.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
+    let total = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let mut broken: Vec<_> = tallies.iter().flat_map(|tally| &tally.broken).collect();
+    broken.sort_by_key(|(seed, _)| *seed);
+    println!("seeds        {seeds} from {from}");
+    println!("both started {}", total(|tally| tally.raced));
+    println!("packets      {}", total(|tally| tally.packets));
+    println!("events       {}", total(|tally| tally.events));
+    println!("races/s      {:.0} on {threads} threads", seeds as f64 / took);
+    println!("violations   {}", broken.len());
+    for (seed, violation) in broken.iter().take(SHOWN) {
+        println!("  seed {seed}: {violation}");
     }
-    let took = began.elapsed().as_secs_f64();
-    println!(
-        "{seeds} seeds, {:.0} races/s, {:.1} events each",
-        seeds as f64 / took,
-        events as f64 / seeds as f64
-    );
-    for (rule, list) in found {
-        println!("{rule}: {}", list.len());
-        for (seed, text) in list.iter().take(show) {
-            println!("   {seed}: {text}");
-        }
+    broken.is_empty()
+}
+
+fn one(seed: u64) -> bool {
+    let scenario = Scenario::from_seed(seed);
+    let run = run_traced(&scenario);
+    let Some(violation) = run.violations.first() else {
+        show(&scenario, &run);
+        return true;
+    };
+    println!("seed {seed} breaks a rule: {violation}\nshrunk:");
+    let small = shrink(&scenario, headstart_sim::run);
+    show(&small, &run_traced(&small));
+    false
+}
+
+fn show(scenario: &Scenario, run: &Run) {
+    println!("{scenario:#?}\n{}", run.trace);
+    for attempt in &run.outcome.report.attempts {
+        println!("{attempt:?}");
+    }
+    println!("{:?}", run.counters);
+    for violation in &run.violations {
+        println!("BROKEN: {violation}");
     }
 }

@@ -17,7 +17,6 @@ const CAPACITY: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) socket: usize,
-    pub(crate) at: u64,
     scanner: Option<Scanner>,
     /// Its first message, once whole: length and digest.
     pub(crate) message: Option<(u32, headstart_core::debounce::Digest)>,
@@ -98,7 +97,6 @@ impl World<'_> {
         let place = self.host.accepted.len();
         self.host.accepted.push(Accepted {
             socket,
-            at: self.now,
             scanner: debounces.then(|| self.scenario.client.statement.framing().scanner()),
             message: None,
             stage: Stage::Reading,

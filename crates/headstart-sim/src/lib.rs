@@ -20,6 +20,7 @@ mod rules;
 mod run;
 mod scenario;
 mod segment;
+mod shrink;
 mod stream;
 mod tcp;
 mod trace;
@@ -37,6 +38,7 @@ pub use scenario::{
     Act, Client, End, Jump, Link, Noise, RaceSettings, Reach, Scenario, Server, Target, Trigger,
 };
 pub use segment::OptionKind;
+pub use shrink::shrink;
 pub use stream::Statement;
 pub use trace::Trace;
 pub use world::Counters;

@@ -149,6 +149,7 @@ impl World<'_> {
             lost_back: 0,
             lost_there: 0,
             too_early: false,
+            timed_out: false,
             syn_at: self.now,
             opened_at: None,
             end_opened_at: None,

@@ -16,7 +16,11 @@ use crate::tcp::{Socket, State, nanos};
 use crate::trace::{Entry, Trace, What};
 
 /// Where the client's clock stands at the beginning, in nanoseconds.
-const CLOCK_BEGIN: u64 = 3_600_000_000_000;
+pub(crate) const CLOCK_BEGIN: u64 = 3_600_000_000_000;
+
+/// What a draw is for.
+const SPURIOUS: u64 = 6;
+const ORDER: u64 = 7;
 
 /// Something that time brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub(crate) struct Flow {
     pub(crate) lost_back: u32,
     pub(crate) lost_there: u32,
     pub(crate) too_early: bool,
+    /// An end of it gave up retransmitting.
+    pub(crate) timed_out: bool,
     pub(crate) syn_at: u64,
     pub(crate) opened_at: Option<u64>,
     pub(crate) end_opened_at: Option<u64>,
@@ -180,11 +186,32 @@ impl<'a> World<'a> {
     pub(crate) fn push(&mut self, at: u64, event: Event) {
         self.order = self.order.wrapping_add(1);
         let order = match self.scenario.noise.order {
-            true => self.dice.draw(self.order),
+            true => self.rank(event),
             false => self.order,
         };
         let at = at.max(self.now);
         self.queue.push(Reverse(Due { at, order, event }));
+    }
+
+    /// Where an event comes among those of its moment, by what it is: the same
+    /// in a run and in its reference.
+    fn rank(&self, event: Event) -> u64 {
+        let of_socket = |id: usize, which: u64| {
+            let socket = self.sockets.get(id);
+            let client = socket.is_some_and(|socket| socket.client);
+            let flow = socket.and_then(|socket| self.flows.get(socket.flow));
+            let what = which << 1 | u64::from(client);
+            flow.map_or(what, |flow| flow.dice.of(ORDER).draw(what))
+        };
+        match event {
+            Event::Arrives(segment) => {
+                let flow = self.flows.get(segment.flow);
+                flow.map_or(0, |flow| flow.dice.of(ORDER).of(0).draw(segment.key()))
+            }
+            Event::Timer(id) => of_socket(id, 1),
+            Event::Unblocked(id) => of_socket(id, 2),
+            Event::Thought(_) | Event::Look => self.dice.draw(ORDER),
+        }
     }
 
     /// When the next thing happens.
@@ -252,18 +279,24 @@ impl<'a> World<'a> {
             }
             _ => self.segment_arrives(id, segment),
         }
-        self.spurious(id);
+        self.spurious(id, &segment);
     }
 
     /// Says that a socket is ready when it may not be.
-    fn spurious(&mut self, id: usize) {
+    fn spurious(&mut self, id: usize, segment: &Segment) {
         let open = self.sockets.get(id).is_some_and(Socket::is_open);
-        if !self.scenario.noise.spurious || !open || self.dice.draw(self.order) % 4 != 0 {
+        if !self.scenario.noise.spurious || !open || !self.is_whim(segment) {
             return;
         }
         self.trace(What::Spurious(id));
         self.becomes_readable(id);
         self.becomes_writable(id);
+    }
+
+    fn is_whim(&self, segment: &Segment) -> bool {
+        self.flows
+            .get(segment.flow)
+            .is_some_and(|flow| flow.dice.of(SPURIOUS).chance(250, segment.key()))
     }
 
     pub(crate) fn becomes_readable(&mut self, id: usize) {

@@ -18,7 +18,7 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
             let server = |socket: usize| run.world.sockets.get(socket).map(|end| end.server);
             let near = earlier
                 .called
-                .is_some_and(|before| called.saturating_sub(before) < window);
+                .is_some_and(|before| called.abs_diff(before) < window);
             same && near && server(earlier.socket) == server(later.socket)
         });
         found.require(twin.is_none(), "D1", || {

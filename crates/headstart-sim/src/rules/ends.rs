@@ -8,7 +8,7 @@ use headstart_core::race::{
 use super::Found;
 use crate::app::ReadEnd;
 use crate::run::Finished;
-use crate::scenario::End;
+use crate::scenario::{Act, End};
 use crate::world::Flow;
 
 /// Packets lost in a row at the end of a way that make it dead.
@@ -98,9 +98,11 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
     // much arrives before is a matter of moments, with a race or without.
     if is_a_matter_of_moments(run, alone) || excuse(run).is_some() {
         return;
-    }
-    // A server that sends no byte has not answered (R4).
-    let whole = alone.app.read_end == Some(ReadEnd::Eof) && !alone.app.read.is_empty();
+    } // A server that sends no byte has not answered (R4); an application that
+    // leaves when it likes has read what it has.
+    let whole = alone.app.read_end == Some(ReadEnd::Eof)
+        && !alone.app.read.is_empty()
+        && run.scenario.client.script.contains(&Act::AwaitEnd);
     let as_well = run.app.read.len() >= alone.app.read.len()
         && (!whole || run.app.read_end == Some(ReadEnd::Eof));
     found.require(as_well || !whole, "R15", || {
@@ -112,26 +114,45 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
             run.app.read_end
         )
     });
-    let (delivered, due) = (delivered(run), delivered(alone));
-    found.require(delivered >= due, "R16", || {
-        format!("plain alone delivers {due} bytes, the race {delivered}")
+    let (ours, theirs) = (delivered(run), delivered(alone));
+    let (due, delivers) = (accepted(run), theirs > 0 && theirs >= accepted(alone));
+    found.require(!delivers || ours >= due, "R16", || {
+        format!("plain alone delivers all of its {theirs} bytes, the race {ours} of {due}")
     });
 }
 
-/// Whether a reset destroys what is under way, in the run or its reference.
+/// Whether a reset destroys what is under way, in the run or its reference, or
+/// plain's path dies by a count that other packets move.
 pub(super) fn is_a_matter_of_moments(run: &Finished<'_>, alone: &Finished<'_>) -> bool {
-    run.world.cut || alone.world.cut || run.scenario.server.end == End::Reset
+    let targets = &run.scenario.race.targets;
+    let counted = targets
+        .iter()
+        .any(|target| target.plain.dies_after.is_some());
+    run.world.cut || alone.world.cut || counted || run.scenario.server.end == End::Reset
 }
 
 /// The most that one handler has read.
-fn delivered(run: &Finished<'_>) -> u32 {
+fn delivered(run: &Finished<'_>) -> usize {
     let handled = run.world.host.accepted.iter();
     let handled = handled.filter(|accepted| accepted.called.is_some());
-    handled.map(|accepted| accepted.read).max().unwrap_or(0)
+    handled
+        .map(|accepted| accepted.read as usize)
+        .max()
+        .unwrap_or(0)
+}
+
+/// Bytes that there are to be delivered.
+fn accepted(run: &Finished<'_>) -> usize {
+    let header = run.scenario.client.statement.header_len();
+    match run.app.written {
+        0 => 0,
+        written => written.saturating_add(header),
+    }
 }
 
 /// What no race can mend, and nothing else.
 fn excuse(run: &Finished<'_>) -> Option<&'static str> {
+    let died = |flow: &Flow| flow.timed_out || flow.tail.iter().any(|tail| *tail >= DEAD);
     let first_come = run.scenario.server.debounce.is_some();
     let claimed_in_vain = run.world.host.accepted.iter().any(|accepted| {
         let flow = run
@@ -140,11 +161,11 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
             .get(accepted.socket)
             .and_then(|end| run.world.flows.get(end.flow));
         let dead = |flow: &Flow| {
-            flow.kind == AttemptKind::FastOpen && flow.reply_came.is_none() && flow.lost_back > 0
+            let lossy = flow.lost_back > 0 || died(flow);
+            flow.kind == AttemptKind::FastOpen && flow.reply_came.is_none() && lossy
         };
         accepted.called.is_some() && flow.is_some_and(dead)
     });
-    let died = |flow: &Flow| flow.tail.iter().any(|tail| *tail >= DEAD);
     let won = run.won();
     if first_come && claimed_in_vain {
         return Some("the copy that a first-come server claimed lost its way back");
@@ -152,10 +173,7 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     if won.is_some_and(|flow| flow.reply_came.is_some() && died(flow)) {
         return Some("the connection's path died after it had answered");
     }
-    let forced = run
-        .report
-        .flight
-        .is_some_and(|flight| run.app.written > flight);
+    let forced = is_forced(run);
     if forced && won.is_some_and(died) {
         return Some("held bytes forced a choice before any answer, and the path died");
     }
@@ -187,6 +205,13 @@ fn guessed_wrong(run: &Finished<'_>) -> bool {
     claimed.is_some_and(|end| {
         run.world.flows.get(end.flow).map(|flow| flow.client) != Some(won.client)
     })
+}
+
+/// Whether bytes were written that may not be copied.
+pub(super) fn is_forced(run: &Finished<'_>) -> bool {
+    run.report
+        .flight
+        .is_some_and(|flight| accepted(run) > flight)
 }
 
 fn ended_without_reply(attempt: &AttemptReport) -> bool {

@@ -4,11 +4,11 @@ use headstart_core::config::{Kinds, Schedule};
 use headstart_core::race::AttemptKind;
 
 use super::Found;
-use super::ends::{is_a_matter_of_moments, is_starved};
+use super::ends::{is_a_matter_of_moments, is_forced, is_starved};
 use crate::run::Finished;
 use crate::scenario::Trigger;
 use crate::tcp::nanos;
-use crate::world::Flow;
+use crate::world::{CLOCK_BEGIN, Flow};
 
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r7_no_needless_copy(run, found);
@@ -54,14 +54,16 @@ fn r14_schedule(run: &Finished<'_>, found: &mut Found) {
             continue;
         };
         // While the first waits for its flight, its time passes.
-        let since = match second.syn_at < first.syn_at {
+        let since = match second.syn_at <= first.syn_at {
             true => 0,
             false => first.syn_at,
         };
         let early = second.syn_at < since.saturating_add(nanos(delay));
-        let gone = first
-            .closed_at
-            .is_some_and(|closed| closed <= second.syn_at);
+        let gone = run.report.attempts.iter().any(|attempt| {
+            let ended = attempt.ended.map(|ended| ended.as_nanos());
+            (attempt.kind, attempt.target) == (first.kind, target)
+                && ended.is_some_and(|at| at.saturating_sub(CLOCK_BEGIN) <= second.syn_at)
+        });
         found.require(!early || gone, "R14", || {
             format!("the second attempt to {target} started before its time")
         });
@@ -72,6 +74,9 @@ fn r14_schedule(run: &Finished<'_>, found: &mut Found) {
 /// and the first reply comes no later.
 pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     if run.scenario.race.schedule != Schedule::AtOnce || run.scenario.race.kinds != Kinds::Both {
+        return;
+    }
+    if is_starved(run) {
         return;
     }
     let flight = run
@@ -129,7 +134,7 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     let Some(due) = alone.app.first_byte else {
         return;
     };
-    let more = run.scenario.written() > run.scenario.client.message;
+    let more = is_forced(run);
     // How long FIN takes has no reference where another copy is served.
     let waits = run.scenario.server.trigger == Trigger::Eof;
     if more

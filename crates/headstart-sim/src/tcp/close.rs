@@ -77,6 +77,10 @@ impl World<'_> {
         socket.state = State::Closed;
         socket.deadline = None;
         socket.error = Some(kind);
+        let flow = socket.flow;
+        if let Some(flow) = self.flows.get_mut(flow) {
+            flow.timed_out |= kind == FailureKind::TimedOut;
+        }
         self.trace(What::Failed(id, kind));
         self.becomes_readable(id);
         self.becomes_writable(id);

@@ -179,11 +179,6 @@ impl Socket {
         self.fin_at.is_some_and(|at| self.rcv_nxt > at)
     }
 
-    /// Every byte, and FIN, is acknowledged.
-    pub(crate) fn all_acked(&self) -> bool {
-        self.una >= self.tx_end().saturating_add(u32::from(self.fin))
-    }
-
     pub(crate) fn fin_acked(&self) -> bool {
         self.fin && self.una > self.tx_end()
     }
