@@ -119,7 +119,10 @@ fn many(settings: Settings) -> bool {
     println!("both started {}", total(|tally| tally.raced));
     println!("packets      {}", total(|tally| tally.packets));
     println!("events       {}", total(|tally| tally.events));
-    println!("races/s      {:.0} on {threads} threads", seeds as f64 / took);
+    println!(
+        "races/s      {:.0} on {threads} threads",
+        seeds as f64 / took
+    );
     println!("violations   {}", broken.len());
     for (seed, violation) in broken.iter().take(SHOWN) {
         println!("  seed {seed}: {violation}");

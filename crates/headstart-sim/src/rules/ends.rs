@@ -1,5 +1,7 @@
 //! R4, R10, R12, R15, R16: how things end.
 
+use std::time::Duration;
+
 use headstart_core::config::{LoserClose, Peer};
 use headstart_core::race::{
     AttemptKind, AttemptReport, Close, Exit, Failure, FailureKind, NotStarted, Outcome, SynData,
@@ -13,6 +15,9 @@ use crate::world::Flow;
 
 /// Packets lost in a row at the end of a way that make it dead.
 const DEAD: u32 = 3;
+
+/// Who leaves sooner has not waited for retransmissions.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r10_losers_leave_no_trace(run, found);
@@ -103,8 +108,12 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
     let whole = alone.app.read_end == Some(ReadEnd::Eof)
         && !alone.app.read.is_empty()
         && run.scenario.client.script.contains(&Act::AwaitEnd);
+    // R15 is about ends; when they come is for R9, and for who can wait.
+    let impatient =
+        run.app.read_end == Some(ReadEnd::Left) && run.scenario.client.patience < PATIENCE;
     let as_well = run.app.read.len() >= alone.app.read.len()
-        && (!whole || run.app.read_end == Some(ReadEnd::Eof));
+        && (!whole || run.app.read_end == Some(ReadEnd::Eof))
+        || impatient;
     found.require(as_well || !whole, "R15", || {
         format!(
             "plain alone reads {} bytes, {:?}; the race {} bytes, {:?}",
