@@ -195,9 +195,7 @@ fn add_port(port: Port, host: &Namespace) -> Result<Interface, LabError> {
 /// Waits until an interface of the calling thread's namespace carries packets.
 fn await_carrier(name: &str) -> Result<(), LabError> {
     let mut netlink = Netlink::open().needs(Part::Netlink)?;
-    netlink
-        .wait_until_running(name)
-        .doing("waiting for the wire")
+    netlink.wait_for_carrier(name).doing("waiting for the wire")
 }
 
 /// Gives a host its loopback, addresses and settings.
@@ -222,7 +220,9 @@ fn set_up_host(port: Port, namespace: Namespace) -> Result<Host, LabError> {
     allow_ipv6(&host).needs(Part::Ipv6)?;
     host.run(|| {
         let address = port.host_addr(Family::V6);
-        Netlink::open()?.add_address(INTERFACE, address, prefix_len(Family::V6))
+        let mut netlink = Netlink::open()?;
+        netlink.add_address(INTERFACE, address, prefix_len(Family::V6))?;
+        netlink.wait_for_address(address)
     })
     .doing("entering a host")?
     .needs(Part::Ipv6)?;

@@ -21,6 +21,7 @@ impl Namespace {
             let handle = File::open("/proc/thread-self/ns/net").needs(Part::Proc)?;
             Ok(Self { handle })
         })
+        .doing("starting a thread")?
     }
 
     /// The namespace's file, for netlink messages that name it.
@@ -36,12 +37,16 @@ impl Namespace {
     /// Runs `body` on a thread of its own in the namespace and waits for it.
     /// A panic in it goes on in the caller.
     pub(crate) fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> io::Result<T> {
-        in_a_thread(|| self.enter().map(|()| body()))
+        in_a_thread(|| self.enter().map(|()| body()))?
     }
 }
 
 /// Runs `body` on a thread whose namespace is its own business.
-fn in_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    let result = thread::scope(|scope| scope.spawn(body).join());
-    result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+fn in_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, body)?;
+        Ok(thread
+            .join()
+            .unwrap_or_else(|payload| panic::resume_unwind(payload)))
+    })
 }

@@ -17,6 +17,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
+    route::{RouteAttribute, RouteMessage, RouteType},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::net::if_::if_nametoindex;
@@ -24,9 +25,9 @@ use nix::net::if_::if_nametoindex;
 /// Largest packet on the wire, in bytes, IP header included.
 const MTU: u32 = 1500;
 
-/// How long an interface may take until it carries packets, and how often to look.
-const RUNNING_WITHIN: Duration = Duration::from_secs(5);
-const RUNNING_POLL: Duration = Duration::from_millis(1);
+/// How long the kernel may take to do what it does a little later, and how often to look.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+const READY_POLL: Duration = Duration::from_millis(1);
 
 /// A connection to the kernel about the namespace in which it was opened.
 pub(crate) struct Netlink {
@@ -108,26 +109,56 @@ impl Netlink {
     /// Waits until an interface that is up, and whose other end is, carries
     /// packets: the kernel sees to it a little later, and drops them until then.
     /// The flag "running" does not tell: it is set while the state is unknown, too.
-    pub(crate) fn wait_until_running(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn wait_for_carrier(&mut self, name: &str) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = if_nametoindex(name)?;
-        let deadline = Instant::now() + RUNNING_WITHIN;
-        loop {
-            let request = RouteNetlinkMessage::GetLink(message.clone());
-            if let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(request, 0)?
-                && link
+        self.wait(
+            &RouteNetlinkMessage::GetLink(message),
+            |answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => link
                     .attributes
-                    .contains(&LinkAttribute::OperState(State::Up))
-            {
-                return Ok(());
+                    .contains(&LinkAttribute::OperState(State::Up)),
+                _ => false,
+            },
+        )
+    }
+
+    /// Waits until packets to an address that was added are taken in: for IPv6
+    /// the kernel sees to it a little later.
+    pub(crate) fn wait_for_address(&mut self, address: IpAddr) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        (
+            message.header.address_family,
+            message.header.destination_prefix_length,
+        ) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.attributes = vec![RouteAttribute::Destination(address.into())];
+        self.wait(
+            &RouteNetlinkMessage::GetRoute(message),
+            |answer| match answer {
+                RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
+                _ => false,
+            },
+        )
+    }
+
+    /// Asks until the answer is good.
+    fn wait(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        is_good: impl Fn(&RouteNetlinkMessage) -> bool,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let answer = self.ask(request.clone(), 0);
+            match answer {
+                Ok(Some(answer)) if is_good(&answer) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Ok(_) if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) | Err(_) => thread::sleep(READY_POLL),
             }
-            if Instant::now() >= deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("{name} stays without carrier"),
-                ));
-            }
-            thread::sleep(RUNNING_POLL);
         }
     }
 

@@ -3,14 +3,21 @@
 use std::{
     io,
     os::fd::AsFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
-    sys::{eventfd::EventFd, prctl, time::TimeSpec},
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        prctl,
+        time::TimeSpec,
+    },
 };
 
 use crate::{
@@ -45,7 +52,9 @@ const HIGHEST_PRIORITY: i32 = -20;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) started: Instant,
-    pub(crate) stop: EventFd,
+    /// The relay shall end; the event wakes it.
+    stop: AtomicBool,
+    wake: EventFd,
     board: Mutex<Board>,
 }
 
@@ -65,9 +74,17 @@ impl Shared {
         });
         Ok(Self {
             started: Instant::now(),
-            stop: EventFd::new()?,
+            stop: AtomicBool::new(false),
+            wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             board,
         })
+    }
+
+    /// Tells the relay to end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Writing fails only if the counter would overflow: it is awake then.
+        let _ = self.wake.write(1);
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -119,9 +136,12 @@ impl Relay {
 
     /// Reads some, writes some, and sleeps if there was nothing to do. False at the end.
     fn turn(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        let mut idle = !self.receive(buffer)?;
-        idle &= !self.deliver();
-        if idle { self.sleep() } else { Ok(true) }
+        let read = self.receive(buffer)?;
+        let wrote = self.deliver();
+        if !read && !wrote {
+            self.sleep()?;
+        }
+        Ok(!self.shared.stop.load(Ordering::Relaxed))
     }
 
     /// Reads what came in, a batch from each interface; true if there was anything.
@@ -197,8 +217,8 @@ impl Relay {
         any
     }
 
-    /// Sleeps until a packet comes or is due. False if the lab said stop.
-    fn sleep(&mut self) -> io::Result<bool> {
+    /// Sleeps until a packet comes or is due, or the lab says stop.
+    fn sleep(&mut self) -> io::Result<()> {
         let wait = self
             .queue
             .next_at()
@@ -208,17 +228,15 @@ impl Relay {
         }
         let [client, server, second] = &self.interfaces;
         let mut files = [
-            PollFd::new(self.shared.stop.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(client.socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(server.socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(second.socket.as_fd(), PollFlags::POLLIN),
         ];
         match ppoll(&mut files, wait.map(TimeSpec::from_duration), None) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
-        let stop = files.first().and_then(PollFd::any).unwrap_or(false);
-        Ok(!stop)
     }
 }
 

@@ -100,18 +100,16 @@ impl fmt::Display for Segment {
         if self.payload > 0 {
             write!(f, " data {}", self.payload)?;
         }
-        match self.fast_open {
-            None => Ok(()),
-            Some(FastOpenOption {
-                kind: OptionKind::Standard,
-                cookie,
-            }) => write!(f, " cookie {cookie}"),
-            Some(FastOpenOption {
-                kind: OptionKind::Experimental,
-                cookie,
-            }) => {
-                write!(f, " experimental cookie {cookie}")
-            }
+        let Some(option) = self.fast_open else {
+            return Ok(());
+        };
+        let form = match option.kind {
+            OptionKind::Standard => "cookie",
+            OptionKind::Experimental => "experimental cookie",
+        };
+        match option.cookie {
+            0 => write!(f, " {form} request"),
+            bytes => write!(f, " {form} {bytes}"),
         }
     }
 }

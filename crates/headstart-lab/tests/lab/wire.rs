@@ -3,7 +3,10 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         Trial::test("a_full_queue_drops_and_counts", full_queue),
         Trial::test("labs_do_not_see_each_other", two_labs),
         Trial::test("a_host_has_settings_of_its_own", settings),
+        Trial::test("a_lab_is_torn_down_while_busy", torn_down_while_busy),
         Trial::test("a_capture_holds_every_crossing", capture),
     ];
     for family in Family::ALL {
@@ -106,7 +110,8 @@ fn swap(stream: TcpStream, sent: Arc<Vec<u8>>, expected: &[u8]) -> io::Result<()
     }
 }
 
-/// A UDP packet goes and comes in one round trip, not sooner and little later.
+/// A UDP packet goes and comes in one round trip: never sooner, and on time if
+/// the machine has the time. The `measure` example tells more.
 fn exact(family: Family) -> Result<(), Failed> {
     let rtt = Duration::from_millis(20);
     let lab = Lab::builder().rtt(rtt).build()?;
@@ -126,7 +131,7 @@ fn exact(family: Family) -> Result<(), Failed> {
     }
     times.sort();
     println!("{family}: {:?} to {:?}", times[0], times[19]);
-    if times[0] < rtt || times[10] > rtt + Duration::from_millis(5) {
+    if times[0] < rtt || times[0] > rtt + Duration::from_millis(2) {
         return Err(format!("{rtt:?} took {times:?}").into());
     }
     Ok(())
@@ -261,4 +266,28 @@ fn blocks(mut bytes: &[u8]) -> Option<Vec<(u32, &[u8])>> {
         bytes = rest;
     }
     Some(blocks)
+}
+
+/// Taking a lab down does not wait for its hosts to fall silent.
+fn torn_down_while_busy() -> Result<(), Failed> {
+    let lab = Lab::builder().build()?;
+    let (_server, client) = udp_pair(&lab, Family::V4)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let flood = thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            let _ = client.send(&[0; 1000]);
+        }
+    });
+    thread::sleep(Duration::from_millis(50));
+    let start = Instant::now();
+    drop(lab);
+    let took = start.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    flood.join().map_err(|_| "the flood panicked")?;
+    if took < Duration::from_secs(2) {
+        Ok(())
+    } else {
+        Err(format!("took {took:?}").into())
+    }
 }
