@@ -1,6 +1,9 @@
 //! Messages behind a header that states their length: Noise, plain length
 //! prefixes, tokens; and what all framings have in common.
 
+#[path = "model/cuts.rs"]
+mod cuts;
+
 use headstart_core::framing::token::{self, Header, Id};
 use headstart_core::framing::{
     ByteOrder, FLIGHT_MAX, Framing, LengthPrefix, Malformed, NoiseHeader, PREAMBLE_MAX,
@@ -289,25 +292,8 @@ proptest! {
         pieces in prop::collection::vec(0..50_usize, 0..20),
         limit in prop_oneof![Just(FLIGHT_MAX), 0..300_usize],
     ) {
-        let framing = &framings()[which];
-        let mut whole = framing.scanner_with_limit(limit);
-        let answer = whole.feed(&bytes);
-        let mut pieced = framing.scanner_with_limit(limit);
-        let mut rest = bytes.as_slice();
-        for piece in pieces {
-            let (piece, tail) = rest.split_at(piece.min(rest.len()));
-            let early = pieced.feed(piece);
-            prop_assert!(early == Ok(Progress::Partial) || early == answer);
-            rest = tail;
-        }
-        prop_assert_eq!(pieced.feed(rest), answer);
-        prop_assert_eq!(pieced.consumed(), whole.consumed());
-        prop_assert!(whole.consumed() <= limit.min(bytes.len()));
-        match answer {
-            Ok(Progress::Complete(end)) => prop_assert_eq!(end, whole.consumed()),
-            Ok(Progress::Partial) => prop_assert_eq!(bytes.len(), whole.consumed()),
-            Err(_) => {}
-        }
+        cuts::every_cut_answers_alike(&framings()[which], limit, &bytes, pieces)
+            .map_err(TestCaseError::fail)?;
     }
 
     #[test]

@@ -7,22 +7,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Action, Flight, Setup, World, goodwill};
+use common::moves::{Move, play};
+use common::{Action, Flight, Setup};
 use headstart_core::config::{Kinds, LoserClose, Peer, Schedule};
 use headstart_core::framing::FLIGHT_MAX;
-use headstart_core::race::{AttemptKind, Event, Failure, FailureKind, Progress, Step, SynData};
+use headstart_core::race::{AttemptKind, Event, Failure, FailureKind, Progress, SynData};
 use proptest::prelude::*;
 use proptest::sample::select;
-
-/// What a random race does next, before it is known how many attempts it has.
-#[derive(Clone, Debug)]
-enum Move {
-    /// Any event, of any attempt.
-    Tell(usize, Event),
-    /// What a driver truly answers to what is asked: well, or not.
-    Answer(Event, Progress),
-    Other(Action),
-}
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -33,35 +24,8 @@ proptest! {
 
     #[test]
     fn every_rule_holds_of_every_race(setup in setups(), moves in prop::collection::vec(moves(), 1..120)) {
-        let mut world = World::new(setup).map_err(TestCaseError::fail)?;
-        for step in moves {
-            let action = action(&world, step);
-            world.apply(action).map_err(|broken| TestCaseError::fail(format!("{broken}, at {action:?}")))?;
-            goodwill::no_lost_wake_up(&world).map_err(TestCaseError::fail)?;
-        }
-        for good in (0..world.legs.len()).filter(|good| world.contends(*good)) {
-            goodwill::r15_progress(&world, good).map_err(TestCaseError::fail)?;
-            goodwill::r16_write_then_drop(&world, good).map_err(TestCaseError::fail)?;
-        }
+        play(setup, moves).map_err(TestCaseError::fail)?;
     }
-}
-
-fn action(world: &World, step: Move) -> Action {
-    let (id, event) = match step {
-        Move::Other(action) => return action,
-        Move::Tell(index, event) => return Action::Tell(index % world.legs.len(), event),
-        Move::Answer(event, progress) => match world.step {
-            Step::Start(id) => (id, Event::Started(progress)),
-            Step::Look(id) => (id, Event::Quiet),
-            Step::Write(id) => match event {
-                Event::Wrote(_) | Event::Blocked => (id, event),
-                _ => (id, Event::Wrote(usize::MAX)),
-            },
-            Step::Shutdown(id) => (id, Event::Finished),
-            Step::Wait(_) | Step::Close(..) | Step::Settled => return Action::Deadline,
-        },
-    };
-    Action::Tell(id.index(), event)
 }
 
 fn setups() -> impl Strategy<Value = Setup> {

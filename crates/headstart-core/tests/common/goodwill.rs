@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headstart_core::race::{Event, FlightPhase, Phase, Progress, Step, SynData};
 
-use super::world::Socket;
+use super::world::{BEGAN, Socket};
 use super::{Action, Flight, Verdict, World};
 use crate::rule;
 
@@ -35,6 +35,18 @@ pub fn no_lost_wake_up(world: &World) -> Verdict {
         again.step == world.step,
         "time alone brings {:?} where {:?} was said",
         again.step,
+        world.step
+    );
+    Ok(())
+}
+
+/// A clock that goes back is one that stands still.
+pub fn time_runs_one_way(world: &World) -> Verdict {
+    let mut race = world.race.clone();
+    let step = race.poll(BEGAN);
+    rule!(
+        step == world.step && race.snapshot() == world.snap,
+        "an earlier time brings {step:?} after {:?}",
         world.step
     );
     Ok(())

@@ -1,12 +1,13 @@
 //! A model of the world around a race: sockets, bytes and an application.
 //!
 //! [`World`] applies one action at a time to a race and to its model, and after
-//! each asserts the rules of the race by name. The exhaustive test and the
-//! property test both drive it; neither knows a rule itself.
+//! each asserts the rules of the race by name. The exhaustive test, the property
+//! test and the fuzzer all drive it; none knows a rule itself.
 // Each test binary uses its own part.
 #![allow(dead_code, unreachable_pub, unused_imports, missing_docs)]
 
 pub mod goodwill;
+pub mod moves;
 pub mod rules;
 pub mod setup;
 pub mod world;
