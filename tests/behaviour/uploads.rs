@@ -176,7 +176,7 @@ fn r6_uploads_wait_no_longer_than_plains_handshake() -> Outcome {
         fetch_cookie(&lab, Family::V4)?;
         lab.set_rule(rule);
         let (mut plain, mut raced) = (Duration::MAX, Duration::MAX);
-        for _ in 0..3 {
+        for _ in 0..6 {
             plain = plain.min(delay(&lab, false)?);
             raced = raced.min(delay(&lab, true)?);
             if raced < plain + RTT / 3 {
