@@ -3,6 +3,7 @@
 //! ```text
 //! prove [--seeds N] [--from SEED] [--threads T]
 //! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
+//! prove --alone SEED   the same without Headstart
 //! ```
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ struct Settings {
     seeds: u64,
     threads: u64,
     one: Option<u64>,
+    alone: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -33,9 +35,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let sound = match settings.one {
-        Some(seed) => one(seed),
-        None => many(settings),
+    let sound = match (settings.one, settings.alone) {
+        (Some(seed), _) => one(seed),
+        (None, Some(seed)) => {
+            let alone = Scenario::from_seed(seed).plain_alone();
+            show(&alone, &run_traced(&alone));
+            true
+        }
+        (None, None) => many(settings),
     };
     match sound {
         true => ExitCode::SUCCESS,
@@ -49,6 +56,7 @@ fn settings() -> Result<Settings, String> {
         seeds: 100_000,
         threads: thread::available_parallelism().map_or(1, |threads| threads.get() as u64),
         one: None,
+        alone: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
@@ -59,6 +67,7 @@ fn settings() -> Result<Settings, String> {
             "--seeds" => settings.seeds = value,
             "--threads" => settings.threads = value.max(1),
             "--seed" => settings.one = Some(value),
+            "--alone" => settings.alone = Some(value),
             _ => return Err(format!("no such setting: {name}")),
         }
     }

@@ -59,7 +59,7 @@ fn client(rolls: &mut Rolls) -> Client {
         script: script(rolls, message),
         patience: match rolls.below(12) {
             0 => rolls.millis(1, 3_000),
-            _ => Duration::from_secs(400),
+            _ => Duration::from_secs(10_000),
         },
     }
 }

@@ -179,7 +179,7 @@ fn live<'a>(
 ) -> Result<(), Violation> {
     loop {
         settle(driver, app, world)?;
-        rules::at_rest(driver.race(), world)?;
+        rules::at_rest(driver.race(), app, world)?;
         let deadline = driver
             .deadline()
             .map(|deadline| world.at_clock(deadline.as_nanos()));
@@ -187,11 +187,12 @@ fn live<'a>(
         let Some(next) = next.into_iter().flatten().min() else {
             return Ok(());
         };
-        if app.next_at() == Some(next) && next == app.patience() {
+        world.now = world.now.max(next);
+        let quiet = world.next_at() != Some(next) && deadline != Some(next);
+        if quiet && app.next_at() == Some(next) && next == app.patience() {
             no_lost_wake_up(driver, world)?;
         }
-        world.now = world.now.max(next);
-        if world.counters.events > EVENTS_MAX {
+        if world.counters.events.max(world.counters.wakes) > EVENTS_MAX {
             return Err(Violation::new("end", world.now, "the run does not end"));
         }
     }

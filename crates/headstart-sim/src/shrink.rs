@@ -72,7 +72,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.server.trigger = Trigger::Message);
     with(&|s| s.server.end = End::AfterEof);
     with(&|s| s.server.answer = s.server.answer.min(1));
-    with(&|s| s.client.patience = Duration::from_secs(400));
+    with(&|s| s.client.patience = Duration::from_secs(10_000));
     for place in 0..scenario.client.script.len() {
         with(&|s| shorten(s, place));
         with(&|s| halve(s, place));

@@ -21,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r10_losers_leave_no_trace(run, found);
-    r4_end_of_all(run, found);
     r6_held_bytes_go_to_the_right_one(run, found);
 }
 
@@ -80,20 +79,6 @@ fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
             });
         }
     }
-}
-
-/// An error needs every attempt out; an end of file after nothing was read
-/// needs one attempt that ended cleanly.
-fn r4_end_of_all(run: &Finished<'_>, found: &mut Found) {
-    let failed = matches!(run.app.read_end, Some(ReadEnd::Failed(_)));
-    let racing = run
-        .report
-        .attempts
-        .iter()
-        .any(|attempt| attempt.outcome == Outcome::Racing);
-    found.require(!(failed && run.app.read.is_empty() && racing), "R4", || {
-        "an error while an attempt was in the race".to_owned()
-    });
 }
 
 /// Where plain alone would have worked, the race does (R15), and delivers what

@@ -13,6 +13,7 @@ use headstart_core::config::{Kinds, Schedule};
 use headstart_core::framing::FLIGHT_MAX;
 use headstart_core::race::{AttemptKind, Race};
 
+use crate::app::{App, ReadEnd};
 use crate::run::Finished;
 use crate::world::{Flow, World};
 
@@ -87,7 +88,12 @@ pub(crate) fn after_dial(world: &World<'_>, violations: &mut Vec<Violation>) {
 }
 
 /// What must hold whenever nothing more happens at a moment.
-pub(crate) fn at_rest(race: &Race, world: &World<'_>) -> Result<(), Violation> {
+pub(crate) fn at_rest(race: &Race, app: &App<'_>, world: &World<'_>) -> Result<(), Violation> {
+    let failed = matches!(app.read_end, Some(ReadEnd::Failed(_)));
+    if failed && race.ending().is_none() && race.chosen().is_none() {
+        let text = "reading failed while an attempt was in the race";
+        return Err(Violation::new("R4", world.now, text));
+    }
     let most = FLIGHT_MAX.saturating_add(world.scenario.race.held_max);
     if race.log_len() > most {
         let text = format!("the log holds {} bytes of {most}", race.log_len());

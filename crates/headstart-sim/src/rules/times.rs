@@ -76,7 +76,10 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
     if run.scenario.race.schedule != Schedule::AtOnce || run.scenario.race.kinds != Kinds::Both {
         return;
     }
-    if is_starved(run) {
+    // While its clock goes back, time stands still for a race; where it stands
+    // is when it was last told something.
+    let back = run.scenario.noise.jump.is_some_and(|jump| jump.millis < 0);
+    if back || is_starved(run) {
         return;
     }
     let flight = run
