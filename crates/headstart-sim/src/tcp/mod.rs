@@ -99,7 +99,8 @@ pub(crate) struct Socket {
     pub(crate) acks_of: u32,
     pub(crate) duplicate_acks: u32,
     pub(crate) deadline: Option<u64>,
-    pub(crate) timer_queued: bool,
+    /// When a timer event comes, at the latest; the end of time if none does.
+    pub(crate) timer_at: u64,
     pub(crate) time_wait_since: u64,
     pub(crate) readable: Readiness,
     pub(crate) writable: Readiness,
@@ -143,7 +144,7 @@ impl Socket {
             acks_of: 0,
             duplicate_acks: 0,
             deadline: None,
-            timer_queued: false,
+            timer_at: u64::MAX,
             time_wait_since: 0,
             readable: Readiness::default(),
             writable: Readiness::default(),

@@ -45,9 +45,9 @@ impl World<'_> {
             return;
         };
         if let Some(at) = socket.deadline
-            && !socket.timer_queued
+            && at < socket.timer_at
         {
-            socket.timer_queued = true;
+            socket.timer_at = at;
             self.push(at, Event::Timer(id));
         }
     }
@@ -57,7 +57,9 @@ impl World<'_> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        socket.timer_queued = false;
+        if socket.timer_at <= now {
+            socket.timer_at = u64::MAX;
+        }
         match socket.deadline {
             None => return,
             Some(at) if at > now => return self.queue_timer(id),
