@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use headstart::FirstFlight;
 use headstart::core::framing::Framing;
 use headstart::core::race::{AttemptKind, Exit, NotStarted, Outcome as Out};
 use headstart::tokio::{Admitted, Dialer, DialerBuilder, RaceStream};
-use headstart::{FirstFlight, Peer};
 use headstart_lab::{Family, Lab, Rule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
@@ -138,7 +138,13 @@ fn r16_write_then_drop_is_delivered_whole_and_ends() -> Outcome {
         ] {
             lab.set_rule(rule);
             let (server, collected) = collector(&lab)?;
-            for wait in 0..4 {
+            // Where a SYN vanishes, its copy is given up a second later.
+            let waits = if rule == Rule::DropSynWithData {
+                1..2
+            } else {
+                0..4
+            };
+            for wait in waits {
                 lock(&collected).clear();
                 on_client(&lab, async || {
                     let dialer = token_dialer()?.build()?;
@@ -599,7 +605,6 @@ fn first_flight_is_stated_once() -> Outcome {
         assert!(refused(stream.first_flight(b"third")));
         let mut unstated = unstated()?.build()?.dial(server.address).await?;
         assert!(refused(unstated.first_flight(b"first")));
-        let _ = Peer::Unaware;
         Ok(())
     })?;
     Ok(())

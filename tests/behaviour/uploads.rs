@@ -86,7 +86,7 @@ fn r6_a_first_come_peer_gets_every_upload_whole_and_once() -> Outcome {
 }
 
 fn r6_nothing_beyond_the_first_flight_is_on_two_connections() -> Outcome {
-    let bytes = pattern(BIG / 4, 5);
+    let bytes = pattern(BIG / 16, 5);
     for peer in [Peer::Unaware, Peer::Pairing, Peer::FirstCome] {
         for rule in RULES {
             let lab = common::lab(RTT / 5)?;

@@ -237,6 +237,7 @@ impl<R: Runtime> Running<R> {
             if let Some(id) = self.race.take() {
                 self.handed = self.release(id).map(|slot| slot.stream);
                 self.handed_over = true;
+                self.race.release_log();
             }
             match self.race.poll(now) {
                 Step::Start(id) => {

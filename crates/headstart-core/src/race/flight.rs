@@ -132,6 +132,11 @@ impl Log {
         self.bytes.get(from..to).unwrap_or(&[])
     }
 
+    /// Forgets the bytes: nobody will ask for them.
+    pub(super) fn release(&mut self) {
+        self.bytes = Vec::new();
+    }
+
     fn room(&self) -> usize {
         let bound = match self.boundary {
             Boundary::Gathering { .. } => FLIGHT_MAX,

@@ -68,6 +68,16 @@ impl Race {
         }
     }
 
+    /// Frees the memory of the log, up to
+    /// [`FLIGHT_MAX`](crate::framing::FLIGHT_MAX) and `held_max`, once the
+    /// application has the connection; before, does nothing. For drivers that
+    /// keep a race for its report.
+    pub fn release_log(&mut self) {
+        if self.handed_over().is_some() {
+            self.log.release();
+        }
+    }
+
     /// How far into the log an attempt may go.
     pub(super) fn limit(&self, id: AttemptId) -> usize {
         let flight = self.log.flight().unwrap_or(0);
