@@ -1,0 +1,130 @@
+//! Gates on a virtual network: each first message once, nothing lost, nobody
+//! forgotten. The rules are those of `support::world`; more of their scenarios
+//! come from the fuzzer.
+
+mod support;
+
+use std::time::Duration;
+
+use headstart_io::AfterAcceptError;
+use support::world::{Plan, Shape};
+use support::{Act, Setup, World};
+
+const SHAPES: [Shape; 5] = [
+    Shape::Noise,
+    Shape::Storj,
+    Shape::Token,
+    Shape::Prefix,
+    Shape::Tls,
+];
+
+fn setup(shape: Shape) -> Setup {
+    Setup {
+        shape,
+        debounce: true,
+        message_max: 16 * 1024,
+        message_timeout: Duration::from_secs(10),
+        waiting_max: 100,
+        admitted_max: 100,
+    }
+}
+
+fn connect(message: u8) -> Act {
+    Act::Connect(Plan {
+        message,
+        body: 20,
+        tail: 9,
+        ..Plan::default()
+    })
+}
+
+fn play(setup: Setup, acts: impl IntoIterator<Item = Act>) {
+    let mut world = World::new(setup);
+    for act in acts {
+        if let Err(broken) = world.apply(act) {
+            panic!("{broken}, by {act:?} of {setup:?}");
+        }
+    }
+    world.finish().unwrap();
+}
+
+#[test]
+fn d1_each_message_is_admitted_once_in_whatever_pieces_it_comes() {
+    for shape in SHAPES {
+        for piece in [1, 2, 7, 24, 1000] {
+            let mut acts = vec![Act::Accept, connect(1), connect(2), connect(1)];
+            for round in 0..100 {
+                acts.extend((0..3).map(|client| Act::Deliver(client, piece)));
+                acts.push(Act::Read(round, piece));
+            }
+            acts.extend([Act::Take, Act::End(0), Act::Fail(1)]);
+            play(setup(shape), acts);
+        }
+    }
+}
+
+#[test]
+fn slow_spoilt_and_broken_clients_hold_up_nobody() {
+    let spoilt = Act::Connect(Plan {
+        message: 3,
+        body: 20,
+        spoilt: Some(1),
+        ..Plan::default()
+    });
+    for shape in SHAPES {
+        let acts = [
+            connect(1),
+            Act::Deliver(0, 1),
+            Act::CryWolf(0),
+            spoilt,
+            connect(2),
+            Act::Fail(2),
+            connect(3),
+            Act::End(3),
+            Act::FailAccept(AfterAcceptError::Retry),
+            Act::FailAccept(AfterAcceptError::BackOff),
+            connect(4),
+            Act::Alarm,
+            Act::Deliver(4, 1000),
+            Act::Deliver(1, 1000),
+            Act::Take,
+            Act::Pass(Duration::from_secs(11)),
+        ];
+        play(setup(shape), acts);
+    }
+}
+
+#[test]
+fn a_full_hall_loses_nobody() {
+    for (waiting_max, admitted_max) in [(1, 1), (3, 1), (100, 2)] {
+        let mut acts = Vec::new();
+        for client in 0..10 {
+            acts.extend([connect(client), Act::Deliver(client.into(), 1000)]);
+        }
+        acts.extend([
+            Act::Pass(Duration::from_secs(60)),
+            Act::Accept,
+            Act::GiveUp(0),
+        ]);
+        let setup = Setup {
+            waiting_max,
+            admitted_max,
+            ..setup(Shape::Token)
+        };
+        play(setup, acts);
+    }
+}
+
+#[test]
+fn a_listener_that_breaks_ends_the_gate_behind_the_admitted() {
+    let acts = [
+        connect(1),
+        Act::Deliver(0, 1000),
+        connect(2),
+        Act::FailAccept(AfterAcceptError::Stop),
+        Act::Accept,
+        Act::Accept,
+        Act::Take,
+    ];
+    play(setup(Shape::Noise), acts);
+}

@@ -1,0 +1,423 @@
+//! A runtime with a clock, one task and sockets in memory. Nothing happens in
+//! it but what it is told; its task runs only when it was woken.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+use headstart_core::Instant;
+use headstart_core::race::{AttemptKind, Failure, FailureKind, Progress};
+use headstart_io::{
+    AfterAcceptError, GateStream, Listener, RaceStream, Runtime, StartError, Stream, Timer,
+};
+
+/// Times that a task may run without anything happening in between.
+const IDLE_RUNS_MAX: usize = 1000;
+
+/// The runtime.
+#[derive(Clone)]
+pub struct Network(Arc<Mutex<State>>);
+
+struct State {
+    now: Instant,
+    task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    task_waker: Arc<Flag>,
+    arriving: VecDeque<Arrival>,
+    listener: Option<Waker>,
+    timer: Option<(Instant, Waker)>,
+    sockets: Vec<Socket>,
+}
+
+/// What the listener says next.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrival {
+    Connection(usize),
+    Error(AfterAcceptError),
+}
+
+/// The gate's end of a connection. Its number is its peer's port.
+#[derive(Debug, Default)]
+pub struct Socket {
+    /// What has come and was not read, in the pieces in which it came.
+    incoming: VecDeque<Vec<u8>>,
+    ended: bool,
+    failed: bool,
+    /// Times that it will be said to be readable when it is not.
+    spurious: u8,
+    reader: Option<Waker>,
+    pub syn_data: Option<bool>,
+    pub accepted: Option<Instant>,
+    pub fate: Fate,
+}
+
+/// What the gate did with a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    #[default]
+    Kept,
+    Dropped,
+    Reset,
+}
+
+impl Socket {
+    /// Whether a read would say something.
+    pub fn is_readable(&self) -> bool {
+        !self.incoming.is_empty() || self.ended || self.failed
+    }
+}
+
+/// A waker that remembers.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Network {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now: Instant::from_nanos(1 << 40),
+            task: None,
+            task_waker: Arc::default(),
+            arriving: VecDeque::new(),
+            listener: None,
+            timer: None,
+            sockets: Vec::new(),
+        })))
+    }
+
+    /// Runs the task as long as it is woken. Its end is as good as a rest.
+    pub fn run(&self) -> Result<(), String> {
+        for _ in 0..IDLE_RUNS_MAX {
+            let mut state = self.lock();
+            if !state.task_waker.take() {
+                return Ok(());
+            }
+            let Some(mut task) = state.task.take() else {
+                return Ok(());
+            };
+            let waker = Waker::from(state.task_waker.clone());
+            drop(state);
+            if task
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+            {
+                self.lock().task = Some(task);
+            }
+        }
+        Err("the task runs and runs".into())
+    }
+
+    pub fn has_task(&self) -> bool {
+        self.lock().task.is_some()
+    }
+
+    /// Lets time pass, at once.
+    pub fn pass_to(&self, now: Instant) {
+        let mut state = self.lock();
+        state.now = state.now.max(now);
+        let due = state.timer.take_if(|(at, _)| *at <= now);
+        drop(state);
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// When the timer will ring.
+    pub fn alarm(&self) -> Option<Instant> {
+        self.lock().timer.as_ref().map(|(at, _)| *at)
+    }
+
+    pub fn arrive(&self, arrival: Arrival) {
+        let mut state = self.lock();
+        state.arriving.push_back(arrival);
+        let waker = state.listener.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn arriving(&self) -> usize {
+        self.lock().arriving.len()
+    }
+
+    pub fn connect(&self, syn_data: Option<bool>) -> usize {
+        let mut state = self.lock();
+        state.sockets.push(Socket {
+            syn_data,
+            ..Socket::default()
+        });
+        state.sockets.len() - 1
+    }
+
+    pub fn deliver(&self, number: usize, piece: &[u8]) {
+        let piece = piece.to_vec();
+        self.change(number, |socket| socket.incoming.push_back(piece));
+    }
+
+    pub fn end(&self, number: usize) {
+        self.change(number, |socket| socket.ended = true);
+    }
+
+    pub fn fail(&self, number: usize) {
+        self.change(number, |socket| socket.failed = true);
+    }
+
+    /// Says that it is readable though nothing has come.
+    pub fn cry_wolf(&self, number: usize) {
+        self.change(number, |socket| socket.spurious = 2);
+    }
+
+    pub fn socket<T>(&self, number: usize, look: impl FnOnce(&Socket) -> T) -> T {
+        look(&self.lock().sockets[number])
+    }
+
+    fn change(&self, number: usize, change: impl FnOnce(&mut Socket)) {
+        let mut state = self.lock();
+        let socket = &mut state.sockets[number];
+        change(socket);
+        let waker = socket.reader.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics under the lock")
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+impl Runtime for Network {
+    type Stream = End;
+    type Listener = Door;
+    type RaceStream = RaceStream<Self>;
+    type GateStream = GateStream<Self>;
+    type Timer = Alarm;
+    type Options = ();
+    type ListenOptions = ();
+
+    fn current() -> io::Result<Self> {
+        Ok(Self::new())
+    }
+
+    fn now(&self) -> Instant {
+        self.lock().now
+    }
+
+    fn start(
+        &self,
+        _: SocketAddr,
+        _: AttemptKind,
+        _: &[u8],
+        (): &(),
+    ) -> Result<(End, Progress), StartError> {
+        Err(StartError {
+            failure: Failure::new(FailureKind::Unsupported),
+            not_had: true,
+            source: ErrorKind::Unsupported.into(),
+        })
+    }
+
+    fn listen(&self, _: SocketAddr, (): &()) -> io::Result<Door> {
+        Ok(Door(self.clone()))
+    }
+
+    fn syn_payload(&self, _: SocketAddr) -> usize {
+        1400
+    }
+
+    async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn timer(&self) -> Alarm {
+        Alarm(self.clone())
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut state = self.lock();
+        state.task = Some(Box::pin(task));
+        state.task_waker.clone().wake();
+    }
+}
+
+/// The gate's end of a connection.
+#[derive(Debug)]
+pub struct End {
+    network: Network,
+    number: usize,
+}
+
+impl End {
+    fn with<T>(&self, act: impl FnOnce(&mut Socket) -> T) -> T {
+        act(&mut self.network.lock().sockets[self.number])
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.with(|socket| {
+            if socket.fate == Fate::Kept {
+                socket.fate = Fate::Dropped;
+            }
+        });
+    }
+}
+
+impl Stream for End {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| {
+            if socket.is_readable() || socket.spurious > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            socket.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn try_peek(&self) -> io::Result<usize> {
+        self.with(|socket| match socket.incoming.front() {
+            Some(_) => Ok(1),
+            None => nothing(socket),
+        })
+    }
+
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.with(|socket| {
+            let Some(piece) = socket.incoming.front_mut() else {
+                return nothing(socket);
+            };
+            let length = piece.len().min(buf.len());
+            buf[..length].copy_from_slice(&piece[..length]);
+            piece.drain(..length);
+            if piece.is_empty() {
+                socket.incoming.pop_front();
+            }
+            Ok(length)
+        })
+    }
+
+    fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(bufs.iter().map(|buf| buf.len()).sum())
+    }
+
+    fn take_error(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn syn_data_acked(&self) -> io::Result<bool> {
+        self.with(|socket| socket.syn_data)
+            .ok_or_else(|| ErrorKind::Unsupported.into())
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close_abortively(self) {
+        self.with(|socket| socket.fate = Fate::Reset);
+    }
+}
+
+/// What a read says when no byte is there.
+fn nothing(socket: &mut Socket) -> io::Result<usize> {
+    if socket.failed {
+        return Err(ErrorKind::ConnectionReset.into());
+    }
+    if socket.ended {
+        return Ok(0);
+    }
+    socket.spurious = socket.spurious.saturating_sub(1);
+    Err(ErrorKind::WouldBlock.into())
+}
+
+/// The listener.
+#[derive(Debug)]
+pub struct Door(Network);
+
+impl Listener for Door {
+    type Stream = End;
+    type FastOpen = &'static str;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(End, SocketAddr)>> {
+        let mut state = self.0.lock();
+        match state.arriving.pop_front() {
+            Some(Arrival::Connection(number)) => {
+                state.sockets[number].accepted = Some(state.now);
+                let end = End {
+                    network: self.0.clone(),
+                    number,
+                };
+                Poll::Ready(Ok((end, address(number))))
+            }
+            Some(Arrival::Error(after)) => Poll::Ready(Err(match after {
+                AfterAcceptError::Retry => ErrorKind::ConnectionAborted.into(),
+                AfterAcceptError::BackOff => ErrorKind::OutOfMemory.into(),
+                AfterAcceptError::Stop => ErrorKind::InvalidInput.into(),
+            })),
+            None => {
+                state.listener = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn after_error(&self, error: &io::Error) -> AfterAcceptError {
+        match error.kind() {
+            ErrorKind::ConnectionAborted => AfterAcceptError::Retry,
+            ErrorKind::OutOfMemory => AfterAcceptError::BackOff,
+            _ => AfterAcceptError::Stop,
+        }
+    }
+
+    fn fast_open(&self) -> &'static str {
+        "in memory"
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(address(0))
+    }
+}
+
+/// The one timer: the gate's task has no more.
+#[derive(Debug)]
+pub struct Alarm(Network);
+
+impl Timer for Alarm {
+    fn poll_at(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.now >= at {
+            state.timer = None;
+            return Poll::Ready(());
+        }
+        state.timer = Some((at, cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+/// The peer of the connection with this number.
+pub fn address(number: usize) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], number as u16))
+}
