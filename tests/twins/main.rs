@@ -26,7 +26,9 @@ fn main() {
     let mut trials = vec![Trial::test("every_rule_has_a_twin", || {
         cell::every_rule_has_a_twin().map_err(|error| Failed::from(error.to_string()))
     })];
-    for rule in Rule::ALL {
+    // Counted packets: before the SYN-ACK, before the answer, behind it.
+    let counted = [1, 2, 3].map(Rule::BlackholeAfter);
+    for rule in Rule::ALL.into_iter().chain(counted) {
         for cookie in [true, false] {
             for server in [true, false] {
                 let cell = cell::Cell {

@@ -56,7 +56,9 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.noise.jump = None);
     for index in 0..scenario.race.targets.len() {
         if scenario.race.targets.len() > 1 {
-            with(&|s| drop(s.race.targets.remove(index)));
+            with(&|s| {
+                s.race.targets.remove(index);
+            });
         }
         with(&|s| simplify_target(s, index));
     }
@@ -103,7 +105,9 @@ fn shorten(scenario: &mut Scenario, place: usize) {
         .sum();
     match scenario.client.script.get(place) {
         Some(Act::Write(_)) if before < message => {}
-        Some(_) => drop(scenario.client.script.remove(place)),
+        Some(_) => {
+            scenario.client.script.remove(place);
+        }
         None => {}
     }
 }

@@ -82,7 +82,7 @@ impl Trace {
         use std::fmt::Write;
         let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
         for entry in &self.entries {
-            let _ = write!(hash, "{entry}\n");
+            let _ = writeln!(hash, "{entry}");
         }
         hash.0
     }

@@ -143,10 +143,11 @@ impl World<'_> {
             return self.fails(id, FailureKind::Unreachable);
         }
         if segment.rst {
-            return match segment.ack {
-                Some(_) => self.fails(id, FailureKind::Refused),
-                None => {}
-            };
+            // Without an acknowledgement it answers nothing that was sent.
+            if segment.ack.is_some() {
+                self.fails(id, FailureKind::Refused);
+            }
+            return;
         }
         if !segment.is_syn_ack() {
             // Data that has overtaken the SYN-ACK is dropped, as by Linux.
@@ -205,12 +206,8 @@ impl World<'_> {
         let was = end.state;
         end.state = State::Established;
         end.una = end.una.max(1);
-        if end.again == 0 {
-            end.sampled(now.saturating_sub(end.syn_at));
-        } else {
-            // Timestamps tell what is acknowledged (RFC 7323): the last one.
-            end.sampled(now.saturating_sub(end.syn_at).min(end.last_rtt(now)));
-        }
+        // Timestamps tell which SYN-ACK it is that was acknowledged (RFC 7323).
+        end.sampled(end.since_syn_ack(now));
         end.rto = end.rto_now();
         end.retries = 0;
         end.deadline = None;
@@ -237,8 +234,8 @@ impl Socket {
         self.rtt.get_or_insert(rtt);
     }
 
-    /// The round trip since the last SYN-ACK, which was sent a timer ago.
-    fn last_rtt(&self, now: u64) -> u64 {
+    /// Time since the timer last sent the SYN-ACK.
+    fn since_syn_ack(&self, now: u64) -> u64 {
         now.saturating_sub(self.resent_at())
     }
 

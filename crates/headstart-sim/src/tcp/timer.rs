@@ -102,7 +102,8 @@ impl World<'_> {
             };
         }
         socket.again = socket.again.saturating_add(1);
-        let wait = RTO_FIRST.saturating_shl(socket.retries).min(RTO_MAX);
+        let doubled = 1u64.checked_shl(socket.retries).unwrap_or(u64::MAX);
+        let wait = RTO_FIRST.saturating_mul(doubled).min(RTO_MAX);
         self.trace(What::Timer(id));
         self.send_syn_ack(id, None);
         self.set_timer(id, wait);
@@ -148,15 +149,5 @@ impl World<'_> {
             ..self.blank(id)
         };
         self.send(segment);
-    }
-}
-
-trait SaturatingShl {
-    fn saturating_shl(self, bits: u32) -> Self;
-}
-
-impl SaturatingShl for u64 {
-    fn saturating_shl(self, bits: u32) -> Self {
-        self.saturating_mul(1u64.checked_shl(bits).unwrap_or(u64::MAX))
     }
 }
