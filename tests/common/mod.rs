@@ -111,8 +111,15 @@ impl Server {
                 Ok(gate.counters())
             })
         })?;
-        is_ready.recv().map_err(|_| io::Error::other("the server did not start"))?;
-        Ok(Self { address, handled, stop: Some(stop), thread: Some(thread) })
+        is_ready
+            .recv()
+            .map_err(|_| io::Error::other("the server did not start"))?;
+        Ok(Self {
+            address,
+            handled,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// How often the handler was called since the last time this was asked.
@@ -128,7 +135,11 @@ impl Server {
     fn halt(&mut self) -> Option<io::Result<GateCounters>> {
         drop(self.stop.take());
         let thread = self.thread.take()?;
-        Some(thread.join().unwrap_or_else(|_| Err(io::Error::other("the server panicked"))))
+        Some(
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the server panicked"))),
+        )
     }
 }
 
@@ -157,7 +168,9 @@ pub fn token_dialer() -> io::Result<DialerBuilder> {
 
 /// Bytes that are not all alike.
 pub fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8) ^ seed).collect()
+    (0..length)
+        .map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8) ^ seed)
+        .collect()
 }
 
 /// Writes a first flight, waits for its echo, and compares.
@@ -167,6 +180,9 @@ pub async fn exchange(stream: &mut RaceStream, flight: &[u8]) -> io::Result<()> 
     stream.read_exact(&mut echo).await?;
     match echo == flight {
         true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the echo differs")),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the echo differs",
+        )),
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use headstart::core::race::{AttemptKind, Exit, NotStarted, Outcome as Out, Report, SynData};
 use headstart::Framing;
+use headstart::core::race::{AttemptKind, Exit, NotStarted, Outcome as Out, Report, SynData};
 use headstart_lab::{Family, Lab, Rule};
 
 use crate::common::{self, Outcome, Server, ensure};
@@ -38,7 +38,12 @@ impl Cell {
     pub fn name(&self) -> String {
         let on = |on| if on { "on" } else { "off" };
         let family = format!("{:?}", self.family).to_lowercase();
-        format!("{family}::client-{}::server-{}::{}", on(self.client), on(self.server), self.rule)
+        format!(
+            "{family}::client-{}::server-{}::{}",
+            on(self.client),
+            on(self.server),
+            self.rule
+        )
     }
 
     pub fn run(self) -> Outcome {
@@ -46,9 +51,12 @@ impl Cell {
         lab.client().set_fast_open(u32::from(self.client))?;
         let server = Server::echo(&lab, lab.server(), self.family, Framing::token())?;
         let second = match self.rule {
-            Rule::Balance => {
-                Some(Server::echo(&lab, lab.second_server(), self.family, Framing::token())?)
-            }
+            Rule::Balance => Some(Server::echo(
+                &lab,
+                lab.second_server(),
+                self.family,
+                Framing::token(),
+            )?),
             _ => None,
         };
         self.fetch_cookie(&lab, &server)?;
@@ -87,28 +95,43 @@ impl Cell {
             lab.server().set_fast_open(0)?;
             dial(lab, server)?.result?;
         }
-        lab.server().set_fast_open(if self.server { 0x3 } else { 0x1 })?;
+        lab.server()
+            .set_fast_open(if self.server { 0x3 } else { 0x1 })?;
         dial(lab, server)?.result?;
         let second = dial(lab, server)?;
         second.result?;
         let in_syn = second.report.as_ref().is_some_and(|report| {
-            report.attempts.iter().any(|attempt| attempt.syn_data == SynData::Acknowledged)
+            report
+                .attempts
+                .iter()
+                .any(|attempt| attempt.syn_data == SynData::Acknowledged)
         });
         let possible = self.client && self.server;
-        ensure!(in_syn == possible, "data in the SYN: {in_syn}: {:?}", second.report);
+        ensure!(
+            in_syn == possible,
+            "data in the SYN: {in_syn}: {:?}",
+            second.report
+        );
         Ok(())
     }
 
     fn check(&self, expected: Expected, dial: &Dial, handled: usize) -> Outcome {
         let report = dial.report.as_ref().ok_or("no stream")?;
         if expected == Expected::Never {
-            ensure!(dial.result.is_err(), "answered after {:.1} round trips", dial.round_trips);
+            ensure!(
+                dial.result.is_err(),
+                "answered after {:.1} round trips",
+                dial.round_trips
+            );
         } else if let Err(error) = &dial.result {
             return Err(format!("{error}: {report:?}").into());
         }
         // Servers that know nothing of each other may both serve it.
         let most = if self.rule == Rule::Balance { 2 } else { 1 };
-        ensure!((1..=most).contains(&handled), "handled {handled} times: {report:?}");
+        ensure!(
+            (1..=most).contains(&handled),
+            "handled {handled} times: {report:?}"
+        );
         self.check_race(report)?;
         let winner = report.winner().map(|winner| (winner.kind, winner.syn_data));
         match expected {
@@ -117,7 +140,10 @@ impl Cell {
                 ensure!(winner == wanted, "won by {winner:?}");
             }
             Expected::Plain => {
-                ensure!(winner.is_some_and(|(kind, _)| kind == AttemptKind::Plain), "{report:?}");
+                ensure!(
+                    winner.is_some_and(|(kind, _)| kind == AttemptKind::Plain),
+                    "{report:?}"
+                );
             }
             Expected::Ordinary | Expected::Answer | Expected::Never => {}
         }
@@ -130,7 +156,10 @@ impl Cell {
             ensure!(report.raced(), "no race: {report:?}");
             return Ok(());
         }
-        let fast_open = report.attempts.iter().find(|a| a.kind == AttemptKind::FastOpen);
+        let fast_open = report
+            .attempts
+            .iter()
+            .find(|a| a.kind == AttemptKind::FastOpen);
         let why = fast_open.map(|attempt| attempt.outcome);
         let refused = matches!(why, Some(Out::Out(Exit::NotStarted(NotStarted::Failed(_)))));
         ensure!(refused, "switched off, yet {why:?}");
@@ -169,6 +198,10 @@ fn dial(lab: &Lab, server: &Server) -> io::Result<Dial> {
         while dialer.unsettled() > 0 && began.elapsed() < PATIENCE {
             tokio::time::sleep(RTT / 10).await;
         }
-        Ok(Dial { result, round_trips, report })
+        Ok(Dial {
+            result,
+            round_trips,
+            report,
+        })
     })
 }

@@ -29,7 +29,12 @@ fn main() {
         for client in [true, false] {
             for server in [true, false] {
                 for rule in Rule::ALL {
-                    let cell = cell::Cell { family, client, server, rule };
+                    let cell = cell::Cell {
+                        family,
+                        client,
+                        server,
+                        rule,
+                    };
                     trials.push(Trial::test(cell.name(), move || {
                         cell.run().map_err(|error| Failed::from(error.to_string()))
                     }));

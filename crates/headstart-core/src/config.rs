@@ -26,6 +26,10 @@ pub const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// (RFC 6298 section 2, initial RTO of 1 s).
 pub const CUTOVER_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a busy peer may take, beyond the round trip, to reset the second
+/// copy of a first flight: some turns of its scheduler.
+pub const RESET_WAIT: Duration = Duration::from_millis(20);
+
 /// How long a handshake that fetches a cookie may outlive the race: two SYN
 /// retransmissions (1 s and 2 s).
 pub const COOKIE_WAIT: Duration = Duration::from_secs(3);

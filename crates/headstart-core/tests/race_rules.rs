@@ -249,6 +249,14 @@ fn r4_an_end_before_the_whole_flight_is_an_error() {
 }
 
 #[test]
+fn r4_an_end_after_the_whole_flight_and_a_time_out_are_an_error() {
+    let mut scene = Scene::racing(setup());
+    scene.tell(FAST_OPEN, Event::Ended);
+    scene.fail(PLAIN, FailureKind::TimedOut);
+    assert!(matches!(scene.race.ending(), Some(Ending::Failed(_))));
+}
+
+#[test]
 fn r5_sole_survivor_is_the_connection_and_reasons_are_kept() {
     let mut scene = Scene::racing(setup());
     scene.fail(PLAIN, FailureKind::Refused);
@@ -416,6 +424,39 @@ fn r8_before_the_first_write_nothing_is_bound() {
 }
 
 #[test]
+fn r8_a_race_that_was_never_written_leaves_no_connection() {
+    let mut scene = Scene::asserted();
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.race.abandon(scene.now);
+    scene.expect_close(PLAIN, Close::Abortive);
+    scene.expect(Step::Settled);
+}
+
+#[test]
+fn r9_plain_starts_before_a_flight_that_is_in_hand() {
+    let mut scene = Scene::asserted();
+    assert!(scene.race.write_first_flight(scene.now, b"hello"));
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.starts(FAST_OPEN, Progress::DataInSyn(5));
+}
+
+#[test]
+fn r9_what_was_written_leaves_when_plain_opens_whoever_else_contends() {
+    let mut scene = Scene::of(Setup {
+        targets: 2,
+        ..setup()
+    });
+    let (first, second) = (0, 2);
+    scene.starts(first, Progress::Handshake);
+    scene.writes(b"hello");
+    scene.pass(250 * MS);
+    scene.starts(second, Progress::Handshake);
+    scene.opens(second);
+    scene.expect_write(second, b"hello");
+    scene.expect_chosen(None);
+}
+
+#[test]
 fn r9_plain_is_never_later_than_alone() {
     let mut scene = Scene::asserted();
     scene.writes(b"hello");
@@ -562,6 +603,31 @@ fn r14_hedged_starts_the_second_after_its_delay() {
 }
 
 #[test]
+fn r14_a_hedge_starts_beside_an_open_plain_that_has_not_answered() {
+    let schedule = Schedule::Hedged {
+        first: AttemptKind::FastOpen,
+        delay: 30 * MS,
+    };
+    let mut scene = Scene::of(Setup {
+        schedule,
+        targets: 2,
+        ..setup()
+    });
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.starts(0, Progress::DataInSyn(5));
+    scene.pass(30 * MS);
+    scene.starts(1, Progress::Handshake);
+    scene.pass(250 * MS);
+    scene.starts(2, Progress::DataInSyn(5));
+    scene.opens(1);
+    scene.expect_write(1, b"hello");
+    scene.expect_wait(30 * MS);
+    scene.pass(30 * MS);
+    scene.expect_start(3);
+}
+
+#[test]
 fn r14_when_one_fails_the_next_starts_at_once() {
     let schedule = Schedule::Staggered {
         first: AttemptKind::FastOpen,
@@ -636,6 +702,20 @@ fn r15_progress_when_plain_fails_before_the_flight_ends() {
 }
 
 #[test]
+fn r15_a_full_socket_that_has_room_again_is_written_to() {
+    let mut scene = Scene::racing(setup());
+    scene.opens(PLAIN);
+    let plain = scene.id(PLAIN);
+    scene.expect(Step::Write(plain));
+    scene.tell(PLAIN, Event::Wrote(2));
+    scene.expect(Step::Write(plain));
+    scene.tell(PLAIN, Event::Blocked);
+    scene.expect_wait(None);
+    scene.tell(PLAIN, Event::Writable);
+    scene.expect_write(PLAIN, b"llo");
+}
+
+#[test]
 fn r16_write_then_drop_is_delivered() {
     let mut scene = Scene::asserted();
     scene.starts(PLAIN, Progress::Handshake);
@@ -652,6 +732,7 @@ fn r16_write_then_drop_is_delivered() {
     scene.expect_shutdown(FAST_OPEN);
     scene.expect_close(FAST_OPEN, Close::Graceful);
     scene.expect(Step::Settled);
+    given_up.expect_wait(3000 * MS);
     given_up.pass(3000 * MS);
     given_up.expect_close(FAST_OPEN, Close::Abortive);
     given_up.expect(Step::Settled);
@@ -705,7 +786,7 @@ fn an_attempt_recalled_while_it_starts_is_closed() {
 }
 
 #[test]
-fn a_flight_has_its_greatest_length() {
+fn r6_a_flight_has_its_greatest_length() {
     let mut scene = Scene::asserted();
     let bytes = vec![1; FLIGHT_MAX + 1];
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::attempt::State;
 use super::flight::Boundary;
 use super::{AttemptId, AttemptKind, Exit, Outcome, Race, SynData};
-use crate::config::Peer;
+use crate::config::{Peer, RESET_WAIT};
 use crate::time::Instant;
 
 /// The state of a choice that held bytes force.
@@ -155,25 +155,28 @@ impl Race {
     /// other. Where data in a SYN has not been out for as long as plain's
     /// handshake took, its answer is not due yet: it gets that time, and a
     /// quarter more. Where it was not acknowledged, the kernel has sent it
-    /// again, perhaps before plain's copy: the reset gets that time.
+    /// again, perhaps before plain's copy: the reset, which takes the peer's
+    /// program and not only its kernel, gets that time and [`RESET_WAIT`].
     fn grace(&self) -> Option<Instant> {
         let plain = self.attempts.get(self.open_plain()?.index())?;
         let opened = plain.report.opened?;
         let handshake = opened.saturating_since(plain.report.started?);
+        let quarter = handshake / 4;
         self.attempts
             .iter()
             .filter(|attempt| attempt.is(AttemptKind::FastOpen))
-            .filter_map(|attempt| match attempt.state {
-                State::Handshake { .. } if attempt.report.syn_data == SynData::Sent => {
-                    attempt.report.started
-                }
-                State::Open { taken: 1.., .. } => attempt.report.opened.max(Some(opened)),
-                _ => None,
-            })
-            .map(|since| {
-                since
-                    .saturating_add(handshake)
-                    .saturating_add(handshake / 4)
+            .filter_map(|attempt| {
+                let (since, more) = match attempt.state {
+                    State::Handshake { .. } if attempt.report.syn_data == SynData::Sent => {
+                        (attempt.report.started?, quarter)
+                    }
+                    State::Open { taken: 1.., .. } => {
+                        let since = attempt.report.opened.max(Some(opened))?;
+                        (since, quarter.max(RESET_WAIT))
+                    }
+                    _ => return None,
+                };
+                Some(since.saturating_add(handshake).saturating_add(more))
             })
             .max()
     }

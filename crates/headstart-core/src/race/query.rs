@@ -17,11 +17,9 @@ impl Race {
         self.attempts.iter().any(|attempt| match attempt.state {
             State::Handshake { taken, .. } | State::Open { taken, .. } => taken >= self.log.len(),
             State::Taken => true,
-            State::Waiting
-            | State::Due
-            | State::Fetching { .. }
-            | State::Recalled
-            | State::Out => false,
+            State::Waiting | State::Due | State::Fetching { .. } | State::Recalled | State::Out => {
+                false
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use headstart_core::config::{LoserClose, Peer};
+use headstart_core::config::{LoserClose, Peer, RESET_WAIT};
 use headstart_core::race::{
     Accepted, AttemptKind, Close, Event, Exit, FailureKind, NotStarted, Outcome, Phase, Progress,
     Race, Report, Snapshot, Step, SynData,
@@ -434,21 +434,22 @@ impl World {
         let report: Report = self.race.report();
         let plain = &report.attempts[self.open_plain()?];
         let handshake = plain.opened?.saturating_since(plain.started?);
+        let quarter = handshake / 4;
         (0..self.legs.len())
             .filter(|index| !self.is_plain(*index))
             .filter_map(|index| {
                 let attempt = &report.attempts[index];
                 match self.phase(index) {
-                    Phase::Handshake { .. } if attempt.syn_data == SynData::Sent => attempt.started,
-                    Phase::Open { taken, .. } if taken > 0 => attempt.opened.max(plain.opened),
+                    Phase::Handshake { .. } if attempt.syn_data == SynData::Sent => {
+                        Some((attempt.started?, quarter))
+                    }
+                    Phase::Open { taken, .. } if taken > 0 => {
+                        Some((attempt.opened.max(plain.opened)?, quarter.max(RESET_WAIT)))
+                    }
                     _ => None,
                 }
             })
-            .map(|since| {
-                since
-                    .saturating_add(handshake)
-                    .saturating_add(handshake / 4)
-            })
+            .map(|(since, more)| since.saturating_add(handshake).saturating_add(more))
             .max()
     }
 
