@@ -27,8 +27,9 @@ pub const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 pub const CUTOVER_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a busy peer may take, beyond the round trip, to reset the second
-/// copy of a first flight: some turns of its scheduler.
-pub const RESET_WAIT: Duration = Duration::from_millis(20);
+/// copy of a first flight. The reset ends the wait, so it is paid in full only
+/// where a reset is lost, or the peer is not what it was said to be.
+pub const RESET_WAIT: Duration = Duration::from_millis(250);
 
 /// How long a handshake that fetches a cookie may outlive the race: two SYN
 /// retransmissions (1 s and 2 s).
