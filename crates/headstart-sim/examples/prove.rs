@@ -6,6 +6,7 @@
 //! prove --alone SEED   the same without Headstart
 //! ```
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -81,6 +82,7 @@ struct Tally {
     packets: u64,
     events: u64,
     broken: Vec<(u64, Violation)>,
+    excused: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
@@ -88,6 +90,9 @@ impl Tally {
         self.raced += u64::from(run.outcome.report.raced());
         self.packets += run.counters.packets;
         self.events += run.counters.events;
+        if let Some(why) = run.excuse {
+            *self.excused.entry(why).or_default() += 1;
+        }
         let first = run.violations.into_iter().next();
         self.broken.extend(first.map(|violation| (seed, violation)));
     }
@@ -132,6 +137,14 @@ fn many(settings: Settings) -> bool {
         "races/s      {:.0} on {threads} threads",
         seeds as f64 / took
     );
+    let mut excused = BTreeMap::<_, u64>::new();
+    for (why, times) in tallies.iter().flat_map(|tally| &tally.excused) {
+        *excused.entry(*why).or_default() += times;
+    }
+    println!("excused      {}", excused.values().sum::<u64>());
+    for (why, times) in excused {
+        println!("  {times:>8} {why}");
+    }
     println!("violations   {}", broken.len());
     for (seed, violation) in broken.iter().take(SHOWN) {
         println!("  seed {seed}: {violation}");

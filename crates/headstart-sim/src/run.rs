@@ -28,6 +28,9 @@ pub struct Run {
     pub trace: Trace,
     /// Rules that did not hold; none, if all is well.
     pub violations: Vec<Violation>,
+    /// Where plain alone would have done better and no race could: why. The
+    /// crate's front page lists the reasons.
+    pub excuse: Option<&'static str>,
     /// What was counted, in the run itself and not in its reference.
     pub counters: Counters,
 }
@@ -62,6 +65,7 @@ pub(crate) struct Finished<'a> {
     /// The connection, by number, though it may have failed since.
     pub(crate) chosen: Option<usize>,
     pub(crate) violations: Vec<Violation>,
+    pub(crate) excuse: Option<&'static str>,
 }
 
 /// Runs a scenario with the driver of this crate, and judges it by every rule.
@@ -108,6 +112,7 @@ pub fn run_with<D: Driver>(
         },
         trace: run.world.trace,
         violations: run.violations,
+        excuse: run.excuse,
         counters: run.world.counters,
     }
 }
@@ -135,6 +140,7 @@ impl Run {
                 0,
                 "the core refuses these settings",
             )],
+            excuse: None,
             counters: Counters::default(),
         }
     }
@@ -168,6 +174,7 @@ fn simulate<'a, D: Driver>(
         report,
         chosen,
         violations,
+        excuse: None,
     })
 }
 

@@ -86,9 +86,21 @@ fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
 pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     // A peer that resets what it has not read destroys what is under way: how
     // much arrives before is a matter of moments, with a race or without.
-    if is_a_matter_of_moments(run, alone) || excuse(run).is_some() {
+    if is_a_matter_of_moments(run, alone) {
         return;
-    } // A server that sends no byte has not answered (R4); an application that
+    }
+    let before = found.list.len();
+    judge_as_plain(run, alone, found);
+    if found.list.len() > before
+        && let Some(why) = excuse(run)
+    {
+        found.list.truncate(before);
+        found.excuse = Some(why);
+    }
+}
+
+fn judge_as_plain(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
+    // A server that sends no byte has not answered (R4); an application that
     // leaves when it likes has read what it has.
     let whole = alone.app.read_end == Some(ReadEnd::Eof)
         && !alone.app.read.is_empty()

@@ -53,6 +53,7 @@ pub(crate) fn judge(run: &mut Finished<'_>, reference: Option<&Finished<'_>>) {
     }
     let mut found = Found {
         list: std::mem::take(&mut run.violations),
+        excuse: None,
         at: run.world.now,
     };
     bytes::judge(run, &mut found);
@@ -68,6 +69,7 @@ pub(crate) fn judge(run: &mut Finished<'_>, reference: Option<&Finished<'_>>) {
         ends::compare(run, reference, &mut found);
     }
     run.violations = found.list;
+    run.excuse = found.excuse;
 }
 
 /// R1, R9: when the dial returns, the leader's SYN is out.
@@ -110,6 +112,8 @@ pub(crate) fn at_rest(race: &Race, app: &App<'_>, world: &World<'_>) -> Result<(
 /// What was found.
 pub(crate) struct Found {
     list: Vec<Violation>,
+    /// Why what would be a violation is none.
+    excuse: Option<&'static str>,
     at: u64,
 }
 
