@@ -28,7 +28,8 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok((act, times)) = act(&mut bytes) else {
             break;
         };
-        for _ in 0..times {
+        for time in 0..times {
+            let act = another(act, time);
             acts.push(act);
             if let Err(broken) = world.apply(act) {
                 panic!("{broken}, by the last of {acts:?} of {setup:?}");
@@ -59,7 +60,7 @@ fn setup(bytes: &mut Unstructured<'_>) -> Result<Setup> {
 
 /// What happens, and how many times: only floods come more than once.
 fn act(bytes: &mut Unstructured<'_>) -> Result<(Act, usize)> {
-    Ok(match bytes.int_in_range(0..=23)? {
+    Ok(match bytes.int_in_range(0..=24)? {
         0..=4 => (Act::Connect(plan(bytes)?), 1),
         5 => (Act::Connect(plan(bytes)?), *bytes.choose(&[2, 8, 70])?),
         6..=9 => (Act::Deliver(client(bytes)?, size(bytes)?), 1),
@@ -82,11 +83,24 @@ fn act(bytes: &mut Unstructured<'_>) -> Result<(Act, usize)> {
         19 => (Act::Take, 1),
         20 => (Act::Read(client(bytes)?, size(bytes)?), 1),
         21 => (Act::Alarm, 1),
+        22 => (Act::Busy(bytes.int_in_range(1..=80)?), 1),
         _ => (
             Act::Pass(Duration::from_millis(bytes.arbitrary::<u16>()?.into())),
             1,
         ),
     })
+}
+
+/// Floods are of different clients, and half of them of different messages.
+fn another(act: Act, time: usize) -> Act {
+    match act {
+        Act::Deliver(client, bytes) => Act::Deliver(client + time, bytes),
+        Act::Connect(plan) if plan.message % 2 == 0 => Act::Connect(Plan {
+            message: plan.message.wrapping_add(time as u8),
+            ..plan
+        }),
+        act => act,
+    }
 }
 
 fn plan(bytes: &mut Unstructured<'_>) -> Result<Plan> {

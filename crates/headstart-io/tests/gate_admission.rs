@@ -128,3 +128,29 @@ fn a_listener_that_breaks_ends_the_gate_behind_the_admitted() {
     ];
     play(setup(Shape::Noise), acts);
 }
+
+#[test]
+fn nobody_times_out_for_what_the_gate_had_no_time_to_read() {
+    let mut acts: Vec<Act> = (0..70).map(connect).collect();
+    acts.extend([Act::Busy(2), Act::DeliverAll]);
+    acts.push(Act::Pass(Duration::from_secs(20)));
+    play(setup(Shape::Noise), acts);
+}
+
+#[test]
+fn nobody_makes_room_whose_message_the_gate_had_no_time_to_read() {
+    for admitted_max in [1, 2, 100] {
+        let mut acts: Vec<Act> = (0..70).map(connect).collect();
+        // Many speak before the oldest does, more than are heard in one turn.
+        acts.push(Act::Busy(73));
+        acts.extend((1..70).map(|client| Act::Deliver(client, 1)));
+        acts.extend([Act::Deliver(0, 1000), connect(70), connect(71)]);
+        acts.extend([Act::Deliver(70, 1000), Act::Deliver(71, 1000), Act::Accept]);
+        let setup = Setup {
+            waiting_max: 70,
+            admitted_max,
+            ..setup(Shape::Noise)
+        };
+        play(setup, acts);
+    }
+}

@@ -176,11 +176,15 @@ impl<R: Runtime> Doorman<R> {
     fn meet(&mut self, stream: R::Stream, peer: SocketAddr, now: Instant) {
         count(&self.shared.counts.accepted);
         if self.waiting.len() >= self.shared.settings.waiting_max {
-            self.evict();
+            self.make_room(now);
         }
         let number = self.next_number;
         self.next_number += 1;
-        let bell = self.shared.bell.clone();
+        let ringer = Arc::new(Ringer {
+            number,
+            rung: AtomicBool::new(false),
+            bell: self.shared.bell.clone(),
+        });
         let settings = &self.shared.settings;
         let connection = Waiting {
             stream,
@@ -188,14 +192,15 @@ impl<R: Runtime> Doorman<R> {
             scanner: settings.framing.scanner_with_limit(settings.message_max),
             bytes: Vec::new(),
             deadline: now.saturating_add(settings.message_timeout),
-            ringer: Arc::new(Ringer {
-                number,
-                rung: AtomicBool::new(false),
-                bell,
-            }),
+            ringer: ringer.clone(),
         };
         self.waiting.insert(number, connection);
-        self.read(number, now);
+        if self.shared.is_full() {
+            // Who made room has been let in, and filled the hall.
+            ringer.wake_by_ref();
+        } else {
+            self.read(number, now);
+        }
     }
 
     /// Reads from a connection, and decides if its first message is whole.
@@ -305,9 +310,14 @@ impl<R: Runtime> Doorman<R> {
         None
     }
 
-    /// Makes room by closing the connection that has waited longest.
-    fn evict(&mut self) {
-        if let Some((_, oldest)) = self.waiting.pop_first() {
+    /// Makes room by closing the connection that has waited longest, unless
+    /// it has said meanwhile what it came to say.
+    fn make_room(&mut self, now: Instant) {
+        let Some((&number, _)) = self.waiting.first_key_value() else {
+            return;
+        };
+        self.read(number, now);
+        if let Some(oldest) = self.waiting.remove(&number) {
             count(&self.shared.counts.evicted);
             oldest.stream.close_abortively();
             self.shared.tell(GateEvent::Evicted { peer: oldest.peer });

@@ -89,6 +89,8 @@ pub enum Act {
     End(usize),
     Fail(usize),
     CryWolf(usize),
+    /// Other tasks take their time: so much happens before the gate's runs.
+    Busy(u8),
     FailAccept(AfterAcceptError),
     /// One more task waits in `accept`.
     Accept,
@@ -148,6 +150,8 @@ pub struct World {
     failed_accepts: u64,
     backs_off: bool,
     stopped: bool,
+    /// Acts that come before the gate's task runs.
+    busy: u8,
 }
 
 impl World {
@@ -184,18 +188,26 @@ impl World {
             failed_accepts: 0,
             backs_off: false,
             stopped: false,
+            busy: 0,
         }
     }
 
     /// Does one thing, lets all come to rest, and asserts what must hold.
     pub fn apply(&mut self, act: Act) -> Verdict {
         self.act(act)?;
+        if self.busy > 0 {
+            self.busy -= 1;
+            return Ok(());
+        }
         self.settle()?;
         self.standing()
     }
 
     /// Lets time pass until the gate has decided of everyone.
     pub fn finish(&mut self) -> Verdict {
+        self.busy = 0;
+        self.settle()?;
+        self.standing()?;
         for _ in 0..4 * CLIENTS_MAX {
             while !self.hall.is_empty() {
                 self.apply(Act::Take)?;
@@ -271,6 +283,7 @@ impl World {
                     self.network.cry_wolf(number);
                 }
             }
+            Act::Busy(acts) => self.busy = acts,
             Act::FailAccept(after) => self.network.arrive(Arrival::Error(after)),
             Act::Accept => {
                 let gate = self.gate();
