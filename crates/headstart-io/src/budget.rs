@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::AtomicUsize;
 
 /// Extra attempts that one process may have open at a time, unless a
 /// [`Budget`] of the caller's says otherwise.

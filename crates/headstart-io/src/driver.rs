@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use headstart_core::time::Instant;
 
 use crate::race::Running;
 use crate::runtime::{Runtime, Timer};
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// Races driven before other tasks get their turn.
 const BATCH: usize = 64;

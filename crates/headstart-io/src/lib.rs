@@ -70,9 +70,12 @@ mod driver;
 mod epoch;
 mod error;
 mod gate;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod race;
 mod runtime;
 mod stream;
+mod sync;
 mod target;
 
 pub use budget::{BUDGET_DEFAULT, Budget};

@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use headstart_core::debounce::{
     Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
 };
 use headstart_core::time::Instant;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Shards of the memory, each under a lock of its own.
 const SHARDS: usize = 16;
