@@ -5,7 +5,7 @@ use headstart_sim::{Rule, Scenario, run, run_traced, shrink};
 use std::time::Duration;
 
 /// Seeds that a debug build runs in some seconds.
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 10_000;
 
 /// Seeds that once broke a rule, and why.
 const ONCE_BROKEN: [(u64, &str); 6] = [
