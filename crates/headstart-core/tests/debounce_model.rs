@@ -35,6 +35,14 @@ fn steps() -> impl Strategy<Value = Vec<(i64, u64)>> {
     prop::collection::vec((time, number), 1..600)
 }
 
+/// More than elsewhere, unless `PROPTEST_CASES` in the environment says how many.
+fn cases() -> u32 {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default().cases,
+        None => 2000,
+    }
+}
+
 fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![
         Just(Kind::Spread),
@@ -45,7 +53,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn d1_d2_says_word_for_word_what_the_model_says(
