@@ -8,7 +8,15 @@ use std::time::Duration;
 const SEEDS: u64 = 10_000;
 
 /// Seeds that once broke a rule, and why.
-const ONCE_BROKEN: [(u64, &str); 6] = [
+const ONCE_BROKEN: [(u64, &str); 8] = [
+    (
+        5_462_216,
+        "R3: a reset that a driver had heard was read as end of file",
+    ),
+    (
+        8_141_696,
+        "R3: the same, with more than the flight to be written",
+    ),
     (
         209,
         "R9: a late Fast Open attempt delayed plain to the next address",

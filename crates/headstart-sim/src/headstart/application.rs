@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 use headstart_core::Instant;
-use headstart_core::race::{Accepted, Close, Ending, Exit, FailureKind, Race};
+use headstart_core::race::{Accepted, Close, Ending, Exit, Failure, FailureKind, Race};
 
 use super::{Headstart, Slot, Want, failure};
 use crate::driver::{Driver, Wakes};
@@ -68,6 +68,10 @@ impl Headstart {
             }
             match net.read(socket, buffer) {
                 Err(SocketError::WouldBlock) => {}
+                Ok(0) if self.untold.is_some() => {
+                    let kind = self.untold.take().unwrap_or(FailureKind::Reset);
+                    return Poll::Ready(self.first_answer(Err(Failure::new(kind))));
+                }
                 Ok(read) => return Poll::Ready(self.first_answer(Ok(read))),
                 Err(SocketError::Failed(failure)) => {
                     return Poll::Ready(self.first_answer(Err(failure)));
@@ -78,10 +82,7 @@ impl Headstart {
 
     /// The first answer, or none: where the connection is a sole survivor, its
     /// failure is told with the others' (R5).
-    fn first_answer(
-        &mut self,
-        result: Result<usize, headstart_core::race::Failure>,
-    ) -> Result<usize, FailureKind> {
+    fn first_answer(&mut self, result: Result<usize, Failure>) -> Result<usize, FailureKind> {
         let exit = match result {
             _ if self.answered => return result.map_err(|failure| failure.kind),
             Ok(1..) => {

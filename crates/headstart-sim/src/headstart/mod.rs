@@ -37,6 +37,9 @@ pub struct Headstart {
     reader: bool,
     writer: Option<Want>,
     wakes: Wakes,
+    /// A failure that nobody was told, since there was a reply to be read
+    /// first: the end of reading is no end of file.
+    untold: Option<FailureKind>,
     settled: bool,
 }
 
@@ -52,6 +55,7 @@ impl Headstart {
             reader: false,
             writer: None,
             wakes: Wakes::default(),
+            untold: None,
             settled: false,
         };
         driver.drive(net);
@@ -92,7 +96,10 @@ impl Headstart {
                 heard = true;
             } else if (opening || self.race.is_blocked(id)) && net.poll_writable(slot.id) {
                 let event = match net.take_error(slot.id) {
-                    Err(_) if has_reply(net, slot) => Event::Writable,
+                    Err(error) if has_reply(net, slot) => {
+                        self.untold = Some(failure(error).kind);
+                        Event::Writable
+                    }
                     Err(error) => Event::Failed(failure(error)),
                     Ok(()) if opening => Event::Opened(syn_data(net, slot)),
                     Ok(()) => Event::Writable,
@@ -203,10 +210,13 @@ impl Headstart {
             Ok(written) => Event::Wrote(written),
             Err(SocketError::WouldBlock) => Event::Blocked,
             // What came before the end still counts (R4).
-            Err(_) if has_reply(net, slot) => match self.race.chosen() {
-                Some(_) => Event::Wrote(unsent.iter().map(|part| part.len()).sum()),
-                None => Event::Replied,
-            },
+            Err(error) if has_reply(net, slot) => {
+                self.untold.get_or_insert(failure(error).kind);
+                match self.race.chosen() {
+                    Some(_) => Event::Wrote(unsent.iter().map(|part| part.len()).sum()),
+                    None => Event::Replied,
+                }
+            }
             Err(error) => Event::Failed(failure(error)),
         }
     }
@@ -217,10 +227,13 @@ impl Headstart {
         };
         match net.shutdown(slot.id) {
             Ok(()) => Event::Finished,
-            Err(_) if has_reply(net, slot) => match self.race.chosen() {
-                Some(_) => Event::Finished,
-                None => Event::Replied,
-            },
+            Err(error) if has_reply(net, slot) => {
+                self.untold.get_or_insert(failure(error).kind);
+                match self.race.chosen() {
+                    Some(_) => Event::Finished,
+                    None => Event::Replied,
+                }
+            }
             Err(error) => Event::Failed(failure(error)),
         }
     }
