@@ -53,6 +53,9 @@ pub(crate) struct Running<R: Runtime> {
     slots: Vec<Option<Slot<R::Stream>>>,
     /// The connection, until its application comes for it.
     pub(crate) handed: Option<R::Stream>,
+    /// A failure that nobody was told, since there was a reply to be read
+    /// first: the end of reading is no end of file.
+    pub(crate) untold: Option<io::Error>,
     /// Whether there was a connection to come for.
     handed_over: bool,
     /// When to drive again, unless something happens before.
@@ -82,6 +85,7 @@ impl<R: Runtime> Running<R> {
             budget,
             slots: Vec::new(),
             handed: None,
+            untold: None,
             handed_over: false,
             deadline: None,
             reader: None,
@@ -217,7 +221,10 @@ impl<R: Runtime> Running<R> {
             {
                 let event = match result.and_then(|()| slot.stream.take_error()) {
                     // It is broken, but has replied: writing will find that out.
-                    Err(_) if slot.has_reply() => Event::Writable,
+                    Err(error) if slot.has_reply() => {
+                        keep(&mut self.untold, error);
+                        Event::Writable
+                    }
                     Err(error) => Event::Failed(failure_of(&error)),
                     Ok(()) if opening => Event::Opened(slot.syn_data()),
                     Ok(()) => Event::Writable,
@@ -323,7 +330,7 @@ impl<R: Runtime> Running<R> {
         }
     }
 
-    fn write(&self, id: AttemptId) -> Event {
+    fn write(&mut self, id: AttemptId) -> Event {
         let Some(slot) = self.slot(id) else {
             return Event::Failed(Failure::new(FailureKind::Other));
         };
@@ -333,26 +340,34 @@ impl<R: Runtime> Running<R> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
             // What came before the end still counts (R4): it is to be read,
             // and what cannot be sent any more is lost, as it would have been
-            // in the buffer of a plain connection.
-            Err(_) if slot.has_reply() => match self.race.chosen() {
-                Some(_) => Event::Wrote(unsent.iter().map(|part| part.len()).sum()),
-                None => Event::Replied,
-            },
+            // in the buffer of a plain connection. The system tells its error
+            // once, so it is kept: a reply that was cut off must not just end.
+            Err(error) if slot.has_reply() => {
+                let all = unsent.iter().map(|part| part.len()).sum();
+                keep(&mut self.untold, error);
+                match self.race.chosen() {
+                    Some(_) => Event::Wrote(all),
+                    None => Event::Replied,
+                }
+            }
             Err(error) => Event::Failed(failure_of(&error)),
         }
     }
 
-    fn shutdown(&self, id: AttemptId) -> Event {
+    fn shutdown(&mut self, id: AttemptId) -> Event {
         let Some(slot) = self.slot(id) else {
             return Event::Finished;
         };
         match slot.stream.shutdown_write() {
             Ok(()) => Event::Finished,
             // As for bytes that cannot be sent any more.
-            Err(_) if slot.has_reply() => match self.race.chosen() {
-                Some(_) => Event::Finished,
-                None => Event::Replied,
-            },
+            Err(error) if slot.has_reply() => {
+                keep(&mut self.untold, error);
+                match self.race.chosen() {
+                    Some(_) => Event::Finished,
+                    None => Event::Replied,
+                }
+            }
             Err(error) => Event::Failed(failure_of(&error)),
         }
     }
@@ -397,6 +412,14 @@ impl<S: Stream> Slot<S> {
                 Err(_) => SynData::Sent,
             },
         }
+    }
+}
+
+/// Keeps a failure that nobody is told. A broken pipe is none to a reader: the
+/// peer's end of file came before it.
+fn keep(untold: &mut Option<io::Error>, error: io::Error) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        untold.get_or_insert(error);
     }
 }
 

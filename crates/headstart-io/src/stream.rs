@@ -40,6 +40,8 @@ pub struct RaceStream<R: Runtime> {
     stream: Option<R::Stream>,
     /// Whether a byte of reply, or the end, has been read from it.
     answered: Option<Instant>,
+    /// A failure that nobody was told: the end of reading is no end of file.
+    untold: Option<io::Error>,
     finished: bool,
 }
 
@@ -58,6 +60,7 @@ impl<R: Runtime> RaceStream<R> {
             cell,
             stream: None,
             answered: None,
+            untold: None,
             finished: false,
         }
     }
@@ -114,6 +117,9 @@ impl<R: Runtime> RaceStream<R> {
     /// For adapters: the stream to read from, once the race is past caring.
     pub fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
         self.answered?;
+        if self.untold.is_some() {
+            return None;
+        }
         self.stream.as_mut().map(Pin::new)
     }
 
@@ -291,11 +297,12 @@ impl<R: Runtime> RaceStream<R> {
         if self.stream.is_some() {
             return self.cell.with(work);
         }
-        let (result, handed) = self.cell.with(|running, cx| {
+        let (result, handed, untold) = self.cell.with(|running, cx| {
             let result = work(running, cx);
-            (result, running.handed.take())
+            (result, running.handed.take(), running.untold.take())
         });
         self.stream = handed;
+        self.untold = self.untold.take().or(untold);
         result
     }
 
@@ -319,6 +326,10 @@ impl<R: Runtime> RaceStream<R> {
     /// The first answer, or none: where the connection is a sole survivor, its
     /// failure is told with the others' (R5).
     fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        let result = match result {
+            Ok(0) => self.untold.take().map_or(Ok(0), Err),
+            result => result,
+        };
         if self.answered.is_some() {
             return result;
         }
