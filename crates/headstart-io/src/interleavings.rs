@@ -154,6 +154,9 @@ fn r16_a_driver_that_sleeps_is_told_of_a_deadline() {
         block_on(async {
             let mut stream = dialer.dial(vec![ADDRESS; 2]).await.expect("a race");
             write(&mut stream, b"hello").await;
+            drop(stream);
+            // Not the dialer's end, which wakes the driver too.
+            dialer.settled().await;
         });
         drop(dialer);
         driver.join().expect("no panic");
