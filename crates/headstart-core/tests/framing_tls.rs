@@ -222,6 +222,17 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+#[test]
+fn records_of_ssl_2_and_dtls_are_refused_though_rustls_takes_them() {
+    for version in [[0, 2], [0xFE, 0xFD]] {
+        let mut bytes = HELLOS[0].bytes.clone();
+        bytes[1..3].copy_from_slice(&version);
+        assert_eq!(bytewise(&bytes), Err(Malformed::NotTls));
+        assert!(judge::acceptor(&bytes).is_some());
+        judge::agrees(&bytes).expect("a listed reason");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 

@@ -26,10 +26,15 @@ pub fn agrees(bytes: &[u8]) -> Result<(), String> {
 /// The ways in which we take less than rustls: all of them.
 fn stricter(malformed: &Malformed, bytes: &[u8], scanner: &Scanner) -> bool {
     match malformed {
-        // Minor versions other than 1 to 4; rustls takes any.
+        // Versions of a record other than 3.1 to 3.4. rustls takes any minor
+        // version, and those that it knows as SSL 2's and DTLS's.
         Malformed::NotTls => {
-            let at = scanner.consumed();
-            bytes[at - 2..at] == [22, 3] && !(1..=4).contains(&bytes[at])
+            let (before, wrong) = bytes.split_at(scanner.consumed());
+            match (before, wrong) {
+                ([.., 22, 3], [minor, ..]) => !(1..=4).contains(minor),
+                ([.., 22], [0, 2, ..] | [0xFE, 0xFC | 0xFD | 0xFF, ..]) => true,
+                _ => false,
+            }
         }
         // The message ends inside a record.
         Malformed::DataAfterClientHello => true,
