@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use headstart_core::time::Instant;
 
 use crate::race::Running;
 use crate::runtime::{Runtime, Timer};
-use crate::sync::{AtomicBool, Mutex, MutexGuard};
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// Races driven before other tasks get their turn.
 const BATCH: usize = 64;
@@ -292,8 +292,4 @@ impl<R: Runtime> Drop for Driver<R> {
         drop((live, ready, deadlines));
         settling.into_iter().for_each(Waker::wake);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -177,25 +177,25 @@ impl<R: Runtime> Running<R> {
     }
 
     fn may_read_early(&self, cx: &mut Context<'_>) -> bool {
-        let slot = self.race.chosen().and_then(|id| self.slot(id));
-        slot.is_some_and(|slot| slot.heard && slot.stream.poll_readable(cx).is_ready())
+        self.replied()
+            .is_some_and(|stream| stream.poll_readable(cx).is_ready())
     }
 
     /// Reads from the connection while it is still being handed what was
     /// written before.
     pub(crate) fn read_early(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let slot = self
-            .race
-            .chosen()
-            .and_then(|id| self.slots.get(id.index())?.as_ref());
-        match slot {
-            Some(slot) if slot.heard => poll_read(&slot.stream, cx, buf),
-            _ => Poll::Pending,
-        }
+        self.replied()
+            .map_or(Poll::Pending, |stream| poll_read(stream, cx, buf))
+    }
+
+    /// The connection, while the race still has it, once it has been heard.
+    fn replied(&self) -> Option<&R::Stream> {
+        let slot = self.slot(self.race.chosen()?)?;
+        slot.heard.then_some(&slot.stream)
     }
 
     /// Tells the race what its sockets say; whether they said anything.

@@ -3,14 +3,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use headstart_core::debounce::{
     Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
 };
 use headstart_core::time::Instant;
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, lock};
 
 /// Shards of the memory, each under a lock of its own.
 const SHARDS: usize = 16;
@@ -86,8 +86,4 @@ impl fmt::Debug for Claims {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-fn lock(shard: &Mutex<Debouncer>) -> MutexGuard<'_, Debouncer> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

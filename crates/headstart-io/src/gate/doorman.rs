@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use headstart_core::framing::{Malformed, Progress, Scanner};
 use headstart_core::time::Instant;
 
 use super::event::count;
-use super::{Admitted, GateEvent, GateStream, Shared, Via, lock};
+use super::{Admitted, GateEvent, GateStream, Shared, Via};
 use crate::runtime::{AfterAcceptError, Listener, Runtime, Stream, Timer};
+use crate::sync::{Mutex, lock};
 
 /// Connections accepted, or read from, before other tasks get their turn.
 const BATCH: usize = 64;

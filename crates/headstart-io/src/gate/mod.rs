@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub use claims::{CLAIMS_DEFAULT, Claims};
 pub use event::{GateCounters, GateEvent, Via};
 
 use crate::runtime::{Listener, Runtime};
+use crate::sync::{Mutex, lock};
 use doorman::{Bell, Doorman};
 use event::Counts;
 
@@ -440,8 +441,4 @@ impl<R: Runtime> fmt::Debug for Shared<R> {
 
 fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
