@@ -3,6 +3,8 @@
 //!
 //! - [`race`]: several connection attempts for one logical connection, of
 //!   which the first to answer is kept.
+//! - [`pair`]: the race with the roles turned, for servers: several accepted
+//!   connections with one first message, as one logical connection.
 //! - [`framing`]: where a first message ends, from its bytes as they come.
 //! - [`debounce`]: whether a first message has been seen before.
 //! - [`config`]: what a race is told, and every bound it keeps.
@@ -85,6 +87,7 @@ extern crate alloc;
 pub mod config;
 pub mod debounce;
 pub mod framing;
+pub mod pair;
 pub mod race;
 pub mod time;
 
