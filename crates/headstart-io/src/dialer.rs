@@ -12,7 +12,7 @@ use headstart_core::framing::token::Id;
 use headstart_core::race::Race;
 
 use crate::budget::Budget;
-use crate::driver::{Driver, Queue};
+use crate::driver::{Driven, Driver, Queue};
 use crate::error::write_error;
 use crate::race::Running;
 use crate::runtime::Runtime;
@@ -30,7 +30,7 @@ pub struct Dialer<R: Runtime> {
 struct Shared<R: Runtime> {
     runtime: R,
     settings: DialerBuilder<R>,
-    queue: Arc<Queue<R>>,
+    queue: Arc<Queue<Running<R>>>,
 }
 
 impl<R: Runtime> Drop for Shared<R> {

@@ -1,5 +1,5 @@
-//! The one task of a dialer: it moves races that nobody polls, and finishes
-//! those whose application is gone (R16).
+//! The one task of a dialer, and of a gate: it moves races and pairs that
+//! nobody polls, and finishes those whose application is gone (R16).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
@@ -10,23 +10,44 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use headstart_core::time::Instant;
 
-use crate::race::Running;
 use crate::runtime::{Runtime, Timer};
 use crate::sync::{AtomicBool, Mutex, lock};
 
 /// Races driven before other tasks get their turn.
 const BATCH: usize = 64;
 
-/// A race that its application and the driver share.
-#[derive(Debug)]
-pub(crate) struct Cell<R: Runtime> {
-    id: u64,
-    running: Mutex<Running<R>>,
-    queued: AtomicBool,
-    queue: Arc<Queue<R>>,
+/// What is driven until it is settled: a race or a pair, with its sockets.
+pub(crate) trait Driven: Send + 'static {
+    /// Brings it up to date with its sockets and the time.
+    fn drive(&mut self, cx: &mut Context<'_>);
+
+    /// When to drive it again, unless something happens before.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Nothing is left to drive.
+    fn is_settled(&self) -> bool;
+
+    /// Those of whoever waits and has something to do now, and of nobody
+    /// else: somebody woken in vain would wait again, and so be woken again.
+    fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2];
+
+    /// A waker that another has taken the place of, to be dropped unlocked.
+    fn take_replaced(&mut self) -> Option<Waker>;
+
+    /// Nobody will drive it any more: closes its sockets.
+    fn orphan(&mut self);
 }
 
-impl<R: Runtime> Cell<R> {
+/// A race, or a pair, that its application and the driver share.
+#[derive(Debug)]
+pub(crate) struct Cell<W: Driven> {
+    id: u64,
+    running: Mutex<W>,
+    queued: AtomicBool,
+    queue: Arc<Queue<W>>,
+}
+
+impl<W: Driven> Cell<W> {
     /// Works on the race, drives it, and wakes whoever that concerns. Sockets
     /// see one waker, the cell's, whoever polls them.
     ///
@@ -34,17 +55,17 @@ impl<R: Runtime> Cell<R> {
     /// waking, and dropping a waker, may run anybody's code.
     pub(crate) fn with<T>(
         self: &Arc<Self>,
-        work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T,
+        work: impl FnOnce(&mut W, &mut Context<'_>) -> T,
     ) -> T {
         let waker = Waker::from(self.clone());
         let mut cx = Context::from_waker(&waker);
         let mut running = lock(&self.running);
-        let before = running.deadline;
+        let before = running.deadline();
         let was_settled = running.is_settled();
         let result = work(&mut running, &mut cx);
-        let (after, settled) = (running.deadline, running.is_settled());
+        let (after, settled) = (running.deadline(), running.is_settled());
         let wakers = running.take_wakers(&mut cx);
-        let replaced = running.replaced.take();
+        let replaced = running.take_replaced();
         let driver = match before == after {
             true => None,
             false => self.queue.reset_deadline(self, before, after),
@@ -63,12 +84,12 @@ impl<R: Runtime> Cell<R> {
     }
 
     /// A look at the race that changes nothing.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Running<R>) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&W) -> T) -> T {
         look(&lock(&self.running))
     }
 }
 
-impl<R: Runtime> Wake for Cell<R> {
+impl<W: Driven> Wake for Cell<W> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -90,10 +111,10 @@ impl<R: Runtime> Wake for Cell<R> {
 }
 
 #[derive(Debug)]
-struct Work<R: Runtime> {
-    live: HashMap<u64, Arc<Cell<R>>>,
-    ready: VecDeque<Arc<Cell<R>>>,
-    deadlines: BTreeMap<(Instant, u64), Arc<Cell<R>>>,
+struct Work<W: Driven> {
+    live: HashMap<u64, Arc<Cell<W>>>,
+    ready: VecDeque<Arc<Cell<W>>>,
+    deadlines: BTreeMap<(Instant, u64), Arc<Cell<W>>>,
     /// The driver's.
     waker: Option<Waker>,
     /// Those of who waits until no race is live.
@@ -104,11 +125,11 @@ struct Work<R: Runtime> {
 
 /// What the driver has to do; shared with the dialer and its races.
 #[derive(Debug)]
-pub(crate) struct Queue<R: Runtime> {
-    work: Mutex<Work<R>>,
+pub(crate) struct Queue<W: Driven> {
+    work: Mutex<Work<W>>,
 }
 
-impl<R: Runtime> Queue<R> {
+impl<W: Driven> Queue<W> {
     pub(crate) fn new() -> Arc<Self> {
         let work = Work {
             live: HashMap::new(),
@@ -125,7 +146,7 @@ impl<R: Runtime> Queue<R> {
     }
 
     /// Takes a race into care until it is settled.
-    pub(crate) fn adopt(self: &Arc<Self>, running: Running<R>) -> Arc<Cell<R>> {
+    pub(crate) fn adopt(self: &Arc<Self>, running: W) -> Arc<Cell<W>> {
         let mut work = lock(&self.work);
         let id = work.next_id;
         work.next_id += 1;
@@ -170,7 +191,7 @@ impl<R: Runtime> Queue<R> {
         Poll::Pending
     }
 
-    fn forget(&self, cell: &Arc<Cell<R>>) {
+    fn forget(&self, cell: &Arc<Cell<W>>) {
         let (driver, settling) = {
             let mut work = lock(&self.work);
             work.live.remove(&cell.id);
@@ -186,7 +207,7 @@ impl<R: Runtime> Queue<R> {
     /// Notes a race's new deadline; the driver's waker, if it must know now.
     fn reset_deadline(
         &self,
-        cell: &Arc<Cell<R>>,
+        cell: &Arc<Cell<W>>,
         before: Option<Instant>,
         after: Option<Instant>,
     ) -> Option<Waker> {
@@ -206,14 +227,14 @@ impl<R: Runtime> Queue<R> {
 }
 
 /// The driver task.
-pub(crate) struct Driver<R: Runtime> {
-    queue: Arc<Queue<R>>,
+pub(crate) struct Driver<W: Driven, R: Runtime> {
+    queue: Arc<Queue<W>>,
     runtime: R,
     timer: R::Timer,
 }
 
-impl<R: Runtime> Driver<R> {
-    pub(crate) fn new(queue: Arc<Queue<R>>, runtime: R) -> Self {
+impl<W: Driven, R: Runtime> Driver<W, R> {
+    pub(crate) fn new(queue: Arc<Queue<W>>, runtime: R) -> Self {
         let timer = runtime.timer();
         Self {
             queue,
@@ -223,7 +244,7 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// The next race to drive. Without one: whether the driver is done.
-    fn next(&mut self, cx: &mut Context<'_>) -> Result<Arc<Cell<R>>, Poll<()>> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Result<Arc<Cell<W>>, Poll<()>> {
         loop {
             let earliest = {
                 let mut work = lock(&self.queue.work);
@@ -254,7 +275,7 @@ impl<R: Runtime> Driver<R> {
     }
 }
 
-impl<R: Runtime> Future for Driver<R> {
+impl<W: Driven, R: Runtime> Future for Driver<W, R> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -273,7 +294,7 @@ impl<R: Runtime> Future for Driver<R> {
     }
 }
 
-impl<R: Runtime> Drop for Driver<R> {
+impl<W: Driven, R: Runtime> Drop for Driver<W, R> {
     /// The runtime is going, if races are live: their sockets go with it, and
     /// whoever waits for them is told.
     fn drop(&mut self) {

@@ -11,6 +11,7 @@ use headstart_core::race::{
 use headstart_core::time::Instant;
 
 use crate::budget::{Budget, Permit};
+use crate::driver::Driven;
 use crate::error::failure_of;
 use crate::runtime::{Runtime, Stream};
 
@@ -58,12 +59,10 @@ pub(crate) struct Running<R: Runtime> {
     pub(crate) untold: Option<io::Error>,
     /// Whether there was a connection to come for.
     handed_over: bool,
-    /// When to drive again, unless something happens before.
-    pub(crate) deadline: Option<Instant>,
+    deadline: Option<Instant>,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<(Want, Waker)>,
-    /// A waker that another has taken the place of, to be dropped unlocked.
-    pub(crate) replaced: Option<Waker>,
+    replaced: Option<Waker>,
     settled: bool,
     /// Whether the driver was gone before the race was settled.
     orphan: bool,
@@ -100,41 +99,12 @@ impl<R: Runtime> Running<R> {
         self.runtime.now()
     }
 
-    /// Nothing is left to drive.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled
-    }
-
-    /// Brings the race up to date with its sockets and the time.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.settled {
-            return;
-        }
-        loop {
-            let heard = self.listen(cx);
-            let acted = self.act();
-            if !heard && !acted {
-                return;
-            }
-        }
-    }
-
     /// How it ended without a connection.
     pub(crate) fn ending(&self) -> Option<Over> {
         match self.orphan {
             _ if self.handed_over => None,
             true => Some(Over::Orphaned),
             false => self.race.ending().map(Over::Race),
-        }
-    }
-
-    /// Nobody will drive it any more: closes its sockets.
-    pub(crate) fn orphan(&mut self) {
-        if !self.settled {
-            self.slots.clear();
-            self.orphan = true;
-            self.settled = true;
-            self.deadline = None;
         }
     }
 
@@ -158,22 +128,6 @@ impl<R: Runtime> Running<R> {
                 self.replaced = before.map(|(_, waker)| waker);
             }
         }
-    }
-
-    /// Those of whoever waits and has something to do now, and of nobody
-    /// else: somebody woken in vain would wait again, and so be woken again.
-    pub(crate) fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2] {
-        let over = self.handed_over || self.settled || self.ending().is_some();
-        let read = self.reader.is_some() && (over || self.may_read_early(cx));
-        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
-            _ if over => true,
-            Want::Room => false,
-            Want::Flushed => self.race.is_flushed(),
-            Want::Finished => self.race.is_finished(),
-        });
-        let reader = self.reader.take_if(|_| read);
-        let writer = self.writer.take_if(|_| write);
-        [reader, writer.map(|(_, waker)| waker)]
     }
 
     fn may_read_early(&self, cx: &mut Context<'_>) -> bool {
@@ -378,6 +332,56 @@ impl<R: Runtime> Running<R> {
 
     fn release(&mut self, id: AttemptId) -> Option<Slot<R::Stream>> {
         self.slots.get_mut(id.index())?.take()
+    }
+}
+
+impl<R: Runtime> Driven for Running<R> {
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.settled {
+            return;
+        }
+        loop {
+            let heard = self.listen(cx);
+            let acted = self.act();
+            if !heard && !acted {
+                return;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2] {
+        let over = self.handed_over || self.settled || self.ending().is_some();
+        let read = self.reader.is_some() && (over || self.may_read_early(cx));
+        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
+            _ if over => true,
+            Want::Room => false,
+            Want::Flushed => self.race.is_flushed(),
+            Want::Finished => self.race.is_finished(),
+        });
+        let reader = self.reader.take_if(|_| read);
+        let writer = self.writer.take_if(|_| write);
+        [reader, writer.map(|(_, waker)| waker)]
+    }
+
+    fn take_replaced(&mut self) -> Option<Waker> {
+        self.replaced.take()
+    }
+
+    fn orphan(&mut self) {
+        if !self.settled {
+            self.slots.clear();
+            self.orphan = true;
+            self.settled = true;
+            self.deadline = None;
+        }
     }
 }
 

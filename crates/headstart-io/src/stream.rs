@@ -9,7 +9,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use headstart_core::race::{Accepted, Ending, Exit, Outcome, Report};
 use headstart_core::time::Instant;
 
-use crate::driver::Cell;
+use crate::driver::{Cell, Driven};
 use crate::error::{failure_of, read_result, write_error};
 use crate::race::{Over, Running, Want, poll_read};
 use crate::runtime::Runtime;
@@ -35,7 +35,7 @@ use crate::runtime::Runtime;
 /// ([`held_max`](crate::DialerBuilder::held_max)); then writes wait.
 #[derive(Debug)]
 pub struct RaceStream<R: Runtime> {
-    cell: Arc<Cell<R>>,
+    cell: Arc<Cell<Running<R>>>,
     /// The connection, once the race has handed it over.
     stream: Option<R::Stream>,
     /// Whether a byte of reply, or the end, has been read from it.
@@ -55,7 +55,7 @@ enum Found {
 }
 
 impl<R: Runtime> RaceStream<R> {
-    pub(crate) fn new(cell: Arc<Cell<R>>) -> Self {
+    pub(crate) fn new(cell: Arc<Cell<Running<R>>>) -> Self {
         Self {
             cell,
             stream: None,
