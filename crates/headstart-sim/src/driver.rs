@@ -54,6 +54,63 @@ pub trait Driver {
     /// Nothing is left to be done.
     fn is_settled(&self) -> bool;
 
-    /// The race, for what it says of itself.
-    fn race(&self) -> &Race;
+    /// Shows the race, for what it says of itself; also when it is over.
+    fn look(&self, look: &mut dyn FnMut(&Race));
+}
+
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    fn wake(&mut self, net: &mut dyn Transports) {
+        (**self).wake(net);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (**self).deadline()
+    }
+
+    fn wakes(&mut self) -> Wakes {
+        (**self).wakes()
+    }
+
+    fn write(
+        &mut self,
+        net: &mut dyn Transports,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, FailureKind>> {
+        (**self).write(net, bytes)
+    }
+
+    fn read(
+        &mut self,
+        net: &mut dyn Transports,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize, FailureKind>> {
+        (**self).read(net, buffer)
+    }
+
+    fn flush(&mut self, net: &mut dyn Transports) -> Poll<Result<(), FailureKind>> {
+        (**self).flush(net)
+    }
+
+    fn shutdown(&mut self, net: &mut dyn Transports) -> Poll<Result<(), FailureKind>> {
+        (**self).shutdown(net)
+    }
+
+    fn abandon(&mut self, net: &mut dyn Transports) {
+        (**self).abandon(net);
+    }
+
+    fn is_settled(&self) -> bool {
+        (**self).is_settled()
+    }
+
+    fn look(&self, look: &mut dyn FnMut(&Race)) {
+        (**self).look(look);
+    }
+}
+
+/// What a look at the race is for.
+pub(crate) fn look_at<T>(driver: &(impl Driver + ?Sized), take: impl Fn(&Race) -> T) -> Option<T> {
+    let mut taken = None;
+    driver.look(&mut |race| taken = Some(take(race)));
+    taken
 }

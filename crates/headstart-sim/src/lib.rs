@@ -71,9 +71,12 @@
 //!
 //! # Other drivers
 //!
-//! [`run_with`] runs any [`Driver`] over the same [`Transports`], and judges it
-//! by the same rules. The tests of this crate do that with drivers that are
-//! wrong on purpose, one for each rule.
+//! [`conformance::check`] runs any [`Driver`] over the same [`Transports`]
+//! through a fixed list of named scenarios and through random ones, and judges
+//! it by the same rules: one line in the tests of whoever drives the core by
+//! other means. [`run_with`] runs a single one. The tests of this crate do both
+//! with drivers that are wrong on purpose, one for each rule; `headstart-io`
+//! and the example `bring_your_own_runtime` with theirs.
 //!
 //! # A failing seed
 //!
@@ -104,6 +107,7 @@
 )]
 
 mod app;
+pub mod conformance;
 mod dice;
 mod driver;
 mod generate;

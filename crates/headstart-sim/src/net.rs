@@ -18,6 +18,21 @@ const PARTIAL_UPTO: usize = 8_192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId(pub(crate) usize);
 
+impl SocketId {
+    /// The socket with this number, for other [`Transports`] than the
+    /// simulated ones.
+    #[must_use]
+    pub const fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Why a socket could not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SocketError {
@@ -99,11 +114,11 @@ pub trait Transports {
     /// Closes it.
     fn close(&mut self, socket: SocketId, close: Close);
 
-    /// For the trace: what the race asked.
-    fn note_step(&mut self, step: Step);
+    /// For the trace: what the race asked. Nothing depends on it.
+    fn note_step(&mut self, _step: Step) {}
 
-    /// For the trace: what the race was told.
-    fn note_event(&mut self, socket: Option<SocketId>, event: Event);
+    /// For the trace: what the race was told. Nothing depends on it.
+    fn note_event(&mut self, _socket: Option<SocketId>, _event: Event) {}
 }
 
 impl World<'_> {

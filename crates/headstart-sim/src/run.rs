@@ -5,7 +5,7 @@ use headstart_core::{Instant, RaceConfig};
 use std::time::Duration;
 
 use crate::app::{App, ReadEnd};
-use crate::driver::Driver;
+use crate::driver::{Driver, look_at};
 use crate::headstart::Headstart;
 use crate::net::Transports;
 use crate::rules::{self, Violation};
@@ -160,8 +160,7 @@ fn simulate<'a, D: Driver>(
     if let Err(violation) = live(&mut driver, &mut app, &mut world) {
         violations.push(violation);
     }
-    let report = driver.race().report();
-    let chosen = driver.race().chosen().map(|id| id.index());
+    let (report, chosen) = look_at(&driver, |race| (race.report(), race.chosen()))?;
     if violations.is_empty() && !driver.is_settled() {
         let text = "nothing will ever happen, and the race is not settled";
         violations.push(Violation::new("R16", world.now, text));
@@ -172,7 +171,7 @@ fn simulate<'a, D: Driver>(
         app,
         upload,
         report,
-        chosen,
+        chosen: chosen.map(|id| id.index()),
         violations,
         excuse: None,
     })
@@ -186,7 +185,7 @@ fn live<'a>(
 ) -> Result<(), Violation> {
     loop {
         settle(driver, app, world)?;
-        rules::at_rest(driver.race(), app, world)?;
+        rules::at_rest(driver, app, world)?;
         let deadline = driver
             .deadline()
             .map(|deadline| world.at_clock(deadline.as_nanos()));

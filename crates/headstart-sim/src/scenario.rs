@@ -296,7 +296,9 @@ impl Scenario {
         writes.fold(0, u32::saturating_add)
     }
 
-    fn first_flight(&self) -> FirstFlight {
+    /// What the application states of its first bytes.
+    #[must_use]
+    pub fn first_flight(&self) -> FirstFlight {
         self.client.statement.first_flight(self.seed)
     }
 }

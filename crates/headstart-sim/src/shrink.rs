@@ -10,12 +10,22 @@ use crate::scenario::{Act, End, Link, Noise, Reach, Scenario, Trigger};
 
 /// Runs that one shrinking may take.
 const RUNS_MAX: u32 = 5_000;
+/// Events and wake-ups that all its runs may take together: one that does not
+/// end has a hundred thousand.
+const EVENTS_MAX: u64 = 1_000_000;
 
 /// Simplifies a scenario one field at a time, as long as `run` finds that the
 /// same rule is broken first. One that breaks none comes back as it is.
 pub fn shrink(scenario: &Scenario, mut run: impl FnMut(&Scenario) -> Run) -> Scenario {
-    let broken = |run: Run| run.violations.first().map(|violation| violation.rule);
-    let Some(rule) = broken(run(scenario)) else {
+    let mut events = 0u64;
+    let mut broken = |scenario: &Scenario| {
+        let run = run(scenario);
+        let happened = run.counters.events.saturating_add(run.counters.wakes);
+        events = events.saturating_add(happened);
+        let rule = run.violations.first().map(|violation| violation.rule);
+        (rule, events)
+    };
+    let (Some(rule), _) = broken(scenario) else {
         return scenario.clone();
     };
     let mut best = scenario.clone();
@@ -24,12 +34,16 @@ pub fn shrink(scenario: &Scenario, mut run: impl FnMut(&Scenario) -> Run) -> Sce
         let mut smaller = None;
         for candidate in candidates(&best) {
             runs = runs.saturating_add(1);
-            if runs > RUNS_MAX {
-                return best;
+            if candidate == best {
+                continue;
             }
-            if candidate != best && broken(run(&candidate)) == Some(rule) {
+            let (found, events) = broken(&candidate);
+            if found == Some(rule) {
                 smaller = Some(candidate);
                 break;
+            }
+            if runs > RUNS_MAX || events > EVENTS_MAX {
+                return best;
             }
         }
         match smaller {

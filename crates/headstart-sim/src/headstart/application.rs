@@ -265,8 +265,8 @@ impl Driver for Headstart {
         self.settled
     }
 
-    fn race(&self) -> &Race {
-        &self.race
+    fn look(&self, look: &mut dyn FnMut(&Race)) {
+        look(&self.race);
     }
 }
 

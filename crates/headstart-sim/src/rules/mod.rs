@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use headstart_core::config::{Kinds, Schedule};
 use headstart_core::framing::FLIGHT_MAX;
-use headstart_core::race::{AttemptKind, Race};
+use headstart_core::race::AttemptKind;
 
 use crate::app::{App, ReadEnd};
+use crate::driver::{Driver, look_at};
 use crate::run::Finished;
 use crate::world::{Flow, World};
 
@@ -90,15 +91,27 @@ pub(crate) fn after_dial(world: &World<'_>, violations: &mut Vec<Violation>) {
 }
 
 /// What must hold whenever nothing more happens at a moment.
-pub(crate) fn at_rest(race: &Race, app: &App<'_>, world: &World<'_>) -> Result<(), Violation> {
+pub(crate) fn at_rest(
+    driver: &dyn Driver,
+    app: &App<'_>,
+    world: &World<'_>,
+) -> Result<(), Violation> {
     let failed = matches!(app.read_end, Some(ReadEnd::Failed(_)));
-    if failed && race.ending().is_none() && race.chosen().is_none() {
+    let seen = look_at(driver, |race| {
+        let racing = failed && race.ending().is_none() && race.chosen().is_none();
+        (racing, race.log_len())
+    });
+    let Some((racing, length)) = seen else {
+        let text = "the driver does not show its race";
+        return Err(Violation::new("report", world.now, text));
+    };
+    if racing {
         let text = "reading failed while an attempt was in the race";
         return Err(Violation::new("R4", world.now, text));
     }
     let most = FLIGHT_MAX.saturating_add(world.scenario.race.held_max);
-    if race.log_len() > most {
-        let text = format!("the log holds {} bytes of {most}", race.log_len());
+    if length > most {
+        let text = format!("the log holds {length} bytes of {most}");
         return Err(Violation::new("R6", world.now, text));
     }
     let (remembered, capacity) = world.host.remembered();
