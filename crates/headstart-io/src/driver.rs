@@ -53,10 +53,7 @@ impl<W: Driven> Cell<W> {
     ///
     /// Lock order: the race, then the queue. Nobody is woken under either:
     /// waking, and dropping a waker, may run anybody's code.
-    pub(crate) fn with<T>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut W, &mut Context<'_>) -> T,
-    ) -> T {
+    pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut W, &mut Context<'_>) -> T) -> T {
         let waker = Waker::from(self.clone());
         let mut cx = Context::from_waker(&waker);
         let mut running = lock(&self.running);

@@ -1,6 +1,8 @@
 //! Which member is the connection, and when the client's and the pair's ends
 //! have come.
 
+use alloc::vec::Vec;
+
 use super::member::{Flow, Member, Outcome, State};
 use super::{GRACE, LINGER, MemberId, Pair};
 use crate::race::{AttemptKind, Close};
@@ -102,10 +104,32 @@ impl Pair {
     /// Whether the client will send no more: where the furthest of its FINs
     /// can be no loser's.
     pub(super) fn see_end(&mut self) {
-        let Some(at) = self.end_known_at() else {
+        let Some(at) = self.end_known_at().filter(|at| self.now >= *at) else {
             return;
         };
-        self.ended |= self.now >= at;
+        // A loser that was closed has been reset by what it was sent since.
+        let unsure: Vec<_> = self
+            .enders()
+            .filter(|member| !self.end_is_plain() && member.asked_at < Some(at))
+            .map(|member| member.id)
+            .collect();
+        self.ended = unsure.is_empty();
+        unsure.into_iter().for_each(|id| self.asking.ask(id));
+    }
+
+    /// The members whose end is the end of all that the client has sent.
+    fn enders(&self) -> impl Iterator<Item = &Member> {
+        self.live().filter(|member| {
+            member
+                .flow()
+                .is_some_and(|flow| flow.ended && flow.received >= self.delivered)
+        })
+    }
+
+    /// Whether no end of file can be a loser's.
+    fn end_is_plain(&self) -> bool {
+        let ended = |member: &Member| member.flow().is_some_and(|flow| flow.ended);
+        self.config.resets_losers || self.live().all(ended)
     }
 
     /// When the end of file counts as the client's, if nothing else happens.
@@ -113,15 +137,8 @@ impl Pair {
         if self.ended {
             return None;
         }
-        let ended = |member: &&Member| {
-            member
-                .flow()
-                .is_some_and(|flow| flow.ended && flow.received >= self.delivered)
-        };
-        let furthest = self.live().filter(ended);
-        let first = furthest.filter_map(|member| member.ended_at).min()?;
-        let all = self.live().all(|m| m.flow().is_some_and(|f| f.ended));
-        Some(match all || self.config.resets_losers {
+        let first = self.enders().filter_map(|member| member.ended_at).min()?;
+        Some(match self.end_is_plain() {
             true => first,
             false => first.saturating_add(GRACE),
         })

@@ -116,13 +116,14 @@ impl Pair {
                     self.proven.get_or_insert(now);
                     self.asking.hurry();
                 }
+                member.asked_at = Some(now);
                 self.asking.answered(id);
             }
         }
     }
 
     /// Why the log takes nothing more, however much room it has.
-    fn refusal(&self) -> Option<Accepted> {
+    pub(super) fn refusal(&self) -> Option<Accepted> {
         if self.members.iter().any(|m| m.state == State::Taken) {
             return Some(Accepted::Bound);
         }

@@ -39,8 +39,9 @@ pub enum Event {
     /// Answer to [`Step::Shutdown`](super::Step::Shutdown): FIN is handed over.
     Finished,
     /// So much of the answer its peer has acknowledged in all, counting FIN
-    /// as one byte. Answer to [`Step::Ask`](super::Step::Ask); to be told also
-    /// before `Ended` and `Failed`, as far as the system knows.
+    /// as one byte; and it has not failed. Answer to
+    /// [`Step::Ask`](super::Step::Ask); to be told also before `Ended` and
+    /// `Failed`, as far as the system knows.
     Acked(u64),
 }
 
@@ -197,6 +198,8 @@ pub(super) struct Member {
     pub(super) close: Option<Close>,
     /// When it sent FIN.
     pub(super) ended_at: Option<Instant>,
+    /// When it was last asked.
+    pub(super) asked_at: Option<Instant>,
     /// Whether it was made the connection.
     pub(super) won: bool,
 }
@@ -209,6 +212,7 @@ impl Member {
             state: State::Live(Flow::NEW),
             close: None,
             ended_at: None,
+            asked_at: None,
             won: false,
         }
     }

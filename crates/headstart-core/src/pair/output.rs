@@ -17,7 +17,8 @@ pub enum Step {
     /// them from another member. Answer: `Discarded`, `Drained`, `Ended` or
     /// `Failed`.
     Discard(MemberId, usize),
-    /// Find out how much its peer has acknowledged. Answer: `Acked`.
+    /// Find out how much its peer has acknowledged, or whether it has failed.
+    /// Answer: `Acked` or `Failed`.
     Ask(MemberId),
     /// Write [`Pair::unsent`]. Answer: `Wrote`, `Blocked` or `Failed`.
     Write(MemberId),
@@ -150,7 +151,10 @@ impl Pair {
 
     /// Whether a write would be taken, or refused for good.
     pub fn has_room(&self) -> bool {
-        self.log.room() > 0 || self.is_dead()
+        match self.refusal() {
+            None => self.log.room() > 0,
+            Some(refusal) => refusal != Accepted::Full,
+        }
     }
 
     /// Whether a kernel holds all of the answer so far, on the connection once

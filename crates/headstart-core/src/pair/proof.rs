@@ -56,7 +56,7 @@ fn bit(id: MemberId) -> u32 {
 impl Pair {
     pub(super) fn keep_asking(&mut self) {
         if !self.needs_proof() {
-            self.asking = Asking::default();
+            self.asking.again = None;
             return;
         }
         let pause = match self.asking.again {
