@@ -53,5 +53,7 @@ mod tests {
         assert_eq!(early.saturating_since(late), Duration::ZERO);
         assert_eq!(late.saturating_add(Duration::MAX).as_nanos(), u64::MAX);
         assert_eq!(early.saturating_add(Duration::from_nanos(7)).as_nanos(), 12);
+        let more_than_all = Duration::from_nanos(u64::MAX) + Duration::from_nanos(1);
+        assert_eq!(early.saturating_add(more_than_all).as_nanos(), u64::MAX);
     }
 }

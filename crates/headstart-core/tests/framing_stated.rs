@@ -236,6 +236,18 @@ fn preambles_add_up_to_their_limit() {
 }
 
 #[test]
+fn too_long_counts_the_preamble_from_its_first_byte() {
+    let framing = Framing::token().after(b"pre").unwrap();
+    let message = [b"pre", header(0, false).encode().as_slice()].concat();
+    let scan = |limit, bytes| framing.scanner_with_limit(limit).feed(bytes);
+    let limit = message.len();
+    assert_eq!(scan(limit, &message), Ok(Progress::Complete(limit)));
+    assert_eq!(scan(limit, b"p"), Ok(Progress::Partial));
+    let limit = limit - 1;
+    assert_eq!(scan(limit, b"p"), Err(Malformed::TooLong { limit }));
+}
+
+#[test]
 fn the_end_and_errors_stand() {
     let mut scanner = Framing::noise(NoiseHeader::Len16).scanner();
     assert_eq!(scanner.feed(&[0, 1, 9, 9, 9]), Ok(Progress::Complete(3)));

@@ -148,6 +148,12 @@ fn too_long_is_known_from_the_lengths() {
         scan(&[22, 3, 1, 0x40, 0, 1, 0xFF]),
         Err(Malformed::TooLong { limit })
     );
+    // The same in fragments, each of which would fit.
+    assert_eq!(scan(&[22, 3, 1, 0, 4, 1, 0, 0x3F]), Ok(Progress::Partial));
+    assert_eq!(
+        scan(&[22, 3, 1, 0, 4, 1, 0, 0x40, 0]),
+        Err(Malformed::TooLong { limit })
+    );
     // A record of 2^14 bytes is legal, but does not fit with its header.
     assert_eq!(
         scan(&[22, 3, 1, 0x40, 0]),

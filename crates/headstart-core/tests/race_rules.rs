@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use common::{Flight, Setup};
 use headstart_core::config::{
-    COOKIE_WAIT, FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule,
+    COOKIE_WAIT, ConfigError, FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule,
 };
 use headstart_core::framing::FLIGHT_MAX;
+use headstart_core::framing::token::HEADER_LEN;
 use headstart_core::race::{
     Accepted, AttemptId, AttemptKind, Close, Ending, Event, Exit, Failure, FailureKind, NotStarted,
-    Outcome, Progress, Race, Step, SynData,
+    Outcome, Progress, Race, Reasons, Step, SynData,
 };
 use headstart_core::time::Instant;
 
@@ -230,6 +231,46 @@ fn r4_one_out_is_not_all_out() {
 }
 
 #[test]
+fn r4_the_failure_of_plain_stands_for_all_whoever_came_first() {
+    let mut scene = Scene::of(Setup {
+        schedule: Schedule::Hedged {
+            first: AttemptKind::FastOpen,
+            delay: 30 * MS,
+        },
+        ..setup()
+    });
+    let leading = |scene: &Scene| scene.race.reasons().leading().map(|failure| failure.kind);
+    let (fast_open, plain) = (0, 1);
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.starts(fast_open, Progress::DataInSyn(5));
+    scene.fail(fast_open, FailureKind::TimedOut);
+    assert_eq!(leading(&scene), Some(FailureKind::TimedOut));
+    scene.expect_close(fast_open, Close::Abortive);
+    scene.starts(plain, Progress::Handshake);
+    scene.fail(plain, FailureKind::Refused);
+    assert_eq!(leading(&scene), Some(FailureKind::Refused));
+}
+
+#[test]
+fn r4_the_end_of_the_connection_is_told_with_the_reasons_of_the_others() {
+    let mut scene = Scene::racing(setup());
+    scene.fail(PLAIN, FailureKind::Unreachable);
+    scene.expect_chosen(FAST_OPEN);
+    let end = |reasons: Reasons, kind| {
+        let exit = Exit::Failed(Failure::new(kind));
+        match reasons.end(scene.id(FAST_OPEN), AttemptKind::FastOpen, exit) {
+            Ending::Failed(reasons) => reasons,
+            Ending::Eof => panic!("two failures are an error"),
+        }
+    };
+    let once = end(scene.race.reasons(), FailureKind::TimedOut);
+    assert_eq!(once.to_string(), "plain: unreachable; fast open: timed out");
+    let again = end(once, FailureKind::Reset);
+    assert_eq!(again.to_string(), "plain: unreachable; fast open: reset");
+}
+
+#[test]
 fn r4_an_end_after_the_whole_flight_and_a_reset_are_an_end() {
     let mut scene = Scene::racing(setup());
     scene.tell(FAST_OPEN, Event::Ended);
@@ -307,6 +348,18 @@ fn r6_a_last_look_may_find_the_reply() {
     scene.expect_look(PLAIN);
     scene.tell(FAST_OPEN, Event::Replied);
     scene.expect_chosen(FAST_OPEN);
+}
+
+#[test]
+fn r6_a_snapshot_says_who_had_nothing_to_say_at_the_last_look() {
+    let mut scene = Scene::racing(setup());
+    scene.writes(b" there");
+    scene.opens(PLAIN);
+    assert_eq!(scene.race.snapshot().looked, 0b00);
+    scene.expect_look(PLAIN);
+    assert_eq!(scene.race.snapshot().looked, 0b01);
+    scene.expect_look(FAST_OPEN);
+    assert_eq!(scene.race.snapshot().looked, 0b11);
 }
 
 #[test]
@@ -397,6 +450,20 @@ fn r7_no_copy_of_what_one_syn_does_not_carry() {
 }
 
 #[test]
+fn r7_fast_open_alone_carries_what_fits_and_sends_the_rest_later() {
+    let mut scene = Scene::of(Setup {
+        kinds: Kinds::FastOpenOnly,
+        syn_payload: 4,
+        ..setup()
+    });
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.starts(0, Progress::DataInSyn(4));
+    scene.opens(0);
+    scene.expect_write(0, b"o");
+}
+
+#[test]
 fn r7_a_cookie_request_goes_on_after_plain_has_opened() {
     let mut scene = Scene::asserted();
     scene.starts(PLAIN, Progress::Handshake);
@@ -411,6 +478,22 @@ fn r7_a_cookie_request_goes_on_after_plain_has_opened() {
     scene.expect_exit(FAST_OPEN, Exit::CookieOnly);
     scene.opens(FAST_OPEN);
     scene.expect_close(FAST_OPEN, Close::Abortive);
+    scene.expect(Step::Settled);
+}
+
+#[test]
+fn r8_a_token_alone_is_nothing_written() {
+    let token = Setup {
+        flight: Flight::Token,
+        targets: 2,
+        ..setup()
+    };
+    let mut scene = Scene::of(token);
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.opens(PLAIN);
+    assert_eq!(scene.race.report().flight, None);
+    scene.race.abandon(scene.now);
+    scene.expect_close(PLAIN, Close::Abortive);
     scene.expect(Step::Settled);
 }
 
@@ -463,6 +546,20 @@ fn r9_plain_is_never_later_than_alone() {
     scene.starts(PLAIN, Progress::Handshake);
     // Gathering ends when plain opens, for plain alone would send now.
     scene.opens(PLAIN);
+    scene.expect_write(PLAIN, b"hello");
+}
+
+#[test]
+fn r9_an_open_plain_ends_no_flight_that_nobody_has_begun() {
+    let mut scene = Scene::of(Setup {
+        targets: 2,
+        ..setup()
+    });
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.opens(PLAIN);
+    assert_eq!(scene.race.report().flight, None);
+    scene.writes(b"hello");
+    assert_eq!(scene.race.report().flight, Some(5));
     scene.expect_write(PLAIN, b"hello");
 }
 
@@ -803,4 +900,79 @@ fn wrong_settings_fail_when_built() {
     assert!(one().held_max(0).build().is_err());
     assert!(one().kinds(Kinds::FastOpenOnly).build().is_err());
     assert!(one().first_flight(FirstFlight::Asserted).build().is_ok());
+}
+
+#[test]
+fn settings_may_go_to_the_ends_of_their_ranges() {
+    let targets = |number| {
+        (0..number)
+            .fold(RaceConfig::builder(), |builder, _| builder.target(1400))
+            .build()
+    };
+    assert!(targets(8).is_ok());
+    assert_eq!(targets(9), Err(ConfigError::Targets));
+    let held_max = |bytes| RaceConfig::builder().target(1400).held_max(bytes).build();
+    assert!(held_max(1).is_ok());
+    assert!(held_max(16_777_216).is_ok());
+    assert_eq!(held_max(16_777_217), Err(ConfigError::HeldMax));
+}
+
+#[test]
+fn r6_a_whole_first_flight_has_its_greatest_length_too() {
+    for (flight, most) in [
+        (Flight::Asserted, FLIGHT_MAX),
+        (Flight::Token, FLIGHT_MAX - HEADER_LEN),
+    ] {
+        let mut scene = Scene::of(Setup { flight, ..setup() });
+        let bytes = vec![1; most + 1];
+        assert!(!scene.race.write_first_flight(scene.now, &bytes));
+        assert!(scene.race.write_first_flight(scene.now, &bytes[..most]));
+        assert_eq!(scene.race.report().flight, Some(FLIGHT_MAX));
+    }
+}
+
+#[test]
+fn r13_a_first_flight_is_stated_once_and_before_anything_else() {
+    let whole = |scene: &mut Scene| scene.race.write_first_flight(scene.now, &[1, 7]);
+    for flight in [Flight::Framed(2), Flight::Unstated] {
+        let mut scene = Scene::of(Setup { flight, ..setup() });
+        assert!(!whole(&mut scene), "{flight:?} knows better");
+        assert_eq!(scene.race.log_len(), 0);
+    }
+    let mut scene = Scene::asserted();
+    scene.writes(b"a");
+    assert!(!whole(&mut scene), "after a write");
+    let mut scene = Scene::asserted();
+    assert!(whole(&mut scene));
+    assert!(!whole(&mut scene), "twice");
+    assert_eq!(scene.race.log_len(), 2);
+}
+
+#[test]
+fn after_the_hand_over_the_log_can_be_freed() {
+    let mut scene = Scene::racing(setup());
+    scene.tell(FAST_OPEN, Event::Replied);
+    scene.race.release_log();
+    assert_eq!(scene.race.log_len(), 5, "before, it is still needed");
+    scene.expect_close(PLAIN, Close::Abortive);
+    scene.expect_taken(FAST_OPEN);
+    scene.race.release_log();
+    assert_eq!(scene.race.log_len(), 0);
+}
+
+#[test]
+fn r6_as_much_is_held_by_default_as_is_documented() {
+    let config = RaceConfig::builder()
+        .target(1400)
+        .first_flight(FirstFlight::Asserted)
+        .peer(Peer::Pairing)
+        .build();
+    let mut scene = Scene::new(config.expect("sane settings"));
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    let more = vec![1; 100_000];
+    assert_eq!(
+        scene.race.write(scene.now, &more),
+        Accepted::Bytes(64 * 1024)
+    );
 }

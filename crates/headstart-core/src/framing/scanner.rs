@@ -109,9 +109,6 @@ impl Scanner {
 
     /// Whether the message is complete, or known not to fit.
     fn ended(&self) -> Option<Result<usize, Malformed>> {
-        if self.consumed < self.preamble.len() {
-            return None;
-        }
         let (complete, least_left) = match &self.machine {
             Machine::ClientHello(hello) => (hello.is_complete(), hello.least_left()),
             Machine::Stated(stated) => (stated.is_complete(), stated.least_left()),
@@ -119,7 +116,9 @@ impl Scanner {
         if complete {
             return Some(Ok(self.consumed));
         }
+        let preamble_left = self.preamble.len().saturating_sub(self.consumed) as u64;
         let room = self.limit.saturating_sub(self.consumed) as u64;
-        (least_left > room).then_some(Err(Malformed::TooLong { limit: self.limit }))
+        (preamble_left.saturating_add(least_left) > room)
+            .then_some(Err(Malformed::TooLong { limit: self.limit }))
     }
 }

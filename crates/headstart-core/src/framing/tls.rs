@@ -84,19 +84,16 @@ impl ClientHello {
     }
 
     /// The least number of bytes that must still come.
-    pub(super) const fn least_left(&self) -> u64 {
+    pub(super) fn least_left(&self) -> u64 {
         let header = HANDSHAKE_HEADER_LEN.saturating_sub(self.handshake_seen);
-        let message = self.body_left as u64 + header as u64;
-        let fragment = self.fragment_left as u64;
+        let message = u64::from(self.body_left) + u64::from(header);
         // The rest of a record header counts only within one: if the record is
         // whole and the message not, there will be another.
-        let record = RECORD_HEADER_LEN.saturating_sub(self.record_seen) as u64;
-        let least = if message > fragment {
-            message
-        } else {
-            fragment
-        };
-        if least == 0 { 0 } else { least + record }
+        let record = RECORD_HEADER_LEN.saturating_sub(self.record_seen);
+        match message.max(u64::from(self.fragment_left)) {
+            0 => 0,
+            least => least + u64::from(record),
+        }
     }
 
     fn take_record_header(&mut self, byte: u8) -> Result<(), Malformed> {

@@ -90,10 +90,8 @@ impl Log {
             // less: held bytes have a bound of their own.
             let part = prefix(part, self.room());
             self.bytes.extend_from_slice(part);
+            // Where a piece does not fit, no room is left for those behind it.
             taken += part.len();
-            if part.len() < piece.len() {
-                break;
-            }
         }
         if matches!(self.boundary, Boundary::Gathering { .. }) && self.room() == 0 {
             self.end_flight();

@@ -122,12 +122,6 @@ impl Race {
             .map_or(State::Out, |attempt| attempt.state)
     }
 
-    fn open_attempt(&self, id: AttemptId) -> Option<&Attempt> {
-        self.attempts
-            .get(id.index())
-            .filter(|attempt| attempt.state.is_open())
-    }
-
     /// The plain attempt that opened first.
     fn open_plain(&self) -> Option<AttemptId> {
         self.attempts
@@ -147,17 +141,14 @@ impl Race {
         self.close_delivered();
     }
 
-    /// Once a connection is open, what was written so far is the flight:
-    /// plain alone would send it now (R9). Also when Fast Open is all that is left.
+    /// Once plain is open, what was written so far is the flight: plain alone
+    /// would send it now (R9). Also when Fast Open is all that is left, which
+    /// does not open before its flight has ended.
     fn end_flight_if_due(&mut self) {
         if !matches!(self.log.boundary(), Boundary::Gathering { .. }) || self.log.is_empty() {
             return;
         }
-        let open = self.open_plain().is_some()
-            || self
-                .chosen
-                .is_some_and(|id| self.open_attempt(id).is_some());
-        if open || self.is_stalled() {
+        if self.open_plain().is_some() || self.is_stalled() {
             self.log.end_flight();
         }
     }
