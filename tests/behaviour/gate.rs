@@ -163,7 +163,7 @@ fn the_first_read_gives_the_message_back() -> Outcome {
             admitted.stream.read_exact(&mut part).await?;
             assert_eq!(part[..], pattern(3000, 0)[..100]);
             // The rest: what was read already, and what the socket still has.
-            let (mut socket, read) = admitted.stream.into_parts();
+            let (mut socket, read) = admitted.stream.into_parts().expect("plain: not paired");
             let mut rest = read;
             stream.shutdown().await?;
             within("the rest", socket.read_to_end(&mut rest)).await?;

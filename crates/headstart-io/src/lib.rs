@@ -84,7 +84,7 @@ pub use epoch::Epoch;
 pub use error::{RaceError, failure_of};
 pub use gate::{
     ADMITTED_DEFAULT, Admitted, CLAIMS_DEFAULT, Claims, Gate, GateBuilder, GateCounters, GateEvent,
-    GateStream, MESSAGE_TIMEOUT, Via, WAITING_DEFAULT,
+    GateStream, MESSAGE_TIMEOUT, PAIR_BYTES_DEFAULT, PAIRS_DEFAULT, Via, WAITING_DEFAULT,
 };
 pub use runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 pub use stream::RaceStream;

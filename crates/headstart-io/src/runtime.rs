@@ -129,6 +129,16 @@ pub trait Stream: Debug + Send + Sync + Unpin + 'static {
     /// If the system does not say.
     fn syn_data_acked(&self) -> io::Result<bool>;
 
+    /// How many of the bytes written the peer has acknowledged, counting FIN
+    /// as one. Without it a gate cannot prove that a connection that came by
+    /// Fast Open works both ways, and prefers plain ones.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say.
+    fn bytes_acked(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Sends FIN behind what was written.
     ///
     /// # Errors

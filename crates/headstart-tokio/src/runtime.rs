@@ -194,6 +194,11 @@ impl Stream for Tcp {
         socket::came_by_fast_open(&self.0)
     }
 
+    fn bytes_acked(&self) -> io::Result<u64> {
+        let acked = socket::TcpInfo::of(&self.0)?.acked;
+        acked.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         socket::shutdown_write(&self.0)
     }

@@ -124,12 +124,14 @@ impl RaceStream {
                 let written = ready!(direct(tcp(stream), cx));
                 Poll::Ready(written.map_err(|error| self.0.explain(error)))
             }
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            None => broken(),
         }
     }
 }
 
 /// An admitted connection: bytes that were read already, then a [`TcpStream`].
+///
+/// As [`headstart_io::GateStream`], whose words on cancel safety hold here.
 #[derive(Debug)]
 pub struct GateStream(headstart_io::GateStream<Tokio>);
 
@@ -142,14 +144,17 @@ impl From<headstart_io::GateStream<Tokio>> for GateStream {
 impl GateStream {
     /// tokio's own stream, and the bytes read from it that were not read from
     /// this one.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        let (stream, bytes) = self.0.into_parts();
-        (stream.0, bytes)
+    ///
+    /// # Errors
+    /// Gives itself back while the client may still use another copy.
+    pub fn into_parts(self) -> Result<(TcpStream, Vec<u8>), Self> {
+        let (stream, bytes) = self.0.into_parts().map_err(Self)?;
+        Ok((stream.0, bytes))
     }
 
-    /// tokio's own stream.
-    pub fn get_ref(&self) -> &TcpStream {
-        &self.0.get_ref().0
+    /// tokio's own stream, unless the client may still use another copy.
+    pub fn get_ref(&self) -> Option<&TcpStream> {
+        self.0.get_ref().map(|stream| &stream.0)
     }
 }
 
@@ -159,15 +164,20 @@ impl AsyncRead for GateStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.0.has_read_before() {
-            let taken = self
-                .0
-                .take_read_before(buf.initialize_unfilled())
-                .unwrap_or(0);
-            buf.advance(taken);
-            return Poll::Ready(Ok(()));
+        if let Some(stream) = self.0.direct_read() {
+            return tcp(stream).poll_read(cx, buf);
         }
-        tcp(self.0.inner()).poll_read(cx, buf)
+        let room = buf.initialize_unfilled();
+        match ready!(self.0.poll_read_early(cx, room))? {
+            Some(read) => {
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            None => match self.0.direct_read() {
+                Some(stream) => tcp(stream).poll_read(cx, buf),
+                None => Poll::Ready(Ok(())),
+            },
+        }
     }
 }
 
@@ -177,7 +187,12 @@ impl AsyncWrite for GateStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        tcp(self.0.inner()).poll_write(cx, buf)
+        if let Some(written) = ready!(self.0.poll_write_early(cx, &[IoSlice::new(buf)]))? {
+            return Poll::Ready(Ok(written));
+        }
+        self.0
+            .direct_write()
+            .map_or_else(broken, |stream| tcp(stream).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -185,7 +200,12 @@ impl AsyncWrite for GateStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        tcp(self.0.inner()).poll_write_vectored(cx, bufs)
+        if let Some(written) = ready!(self.0.poll_write_early(cx, bufs))? {
+            return Poll::Ready(Ok(written));
+        }
+        self.0
+            .direct_write()
+            .map_or_else(broken, |stream| tcp(stream).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,12 +213,27 @@ impl AsyncWrite for GateStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tcp(self.0.inner()).poll_flush(cx)
+        if ready!(self.0.poll_flush_early(cx))?.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.0
+            .direct_write()
+            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        tcp(self.0.inner()).poll_shutdown(cx)
+        if ready!(self.0.poll_shutdown_early(cx))?.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.0
+            .direct_write()
+            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_shutdown(cx))
     }
+}
+
+/// There is no stream to write to.
+fn broken() -> Poll<io::Result<usize>> {
+    Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
 }
 
 fn tcp(stream: Pin<&mut Tcp>) -> Pin<&mut TcpStream> {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use headstart_core::debounce::{
     Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
@@ -30,6 +31,7 @@ pub struct Claims {
 struct Shared {
     secret: Secret,
     shards: Box<[Mutex<Debouncer>]>,
+    next_number: AtomicU64,
 }
 
 impl Claims {
@@ -53,17 +55,38 @@ impl Claims {
             shared: Arc::new(Shared {
                 secret: Secret::from_bytes(&secret),
                 shards,
+                next_number: AtomicU64::new(0),
             }),
         })
     }
 
     /// Whether `message` is the first of its kind, and claims it if so.
     pub fn observe(&self, now: Instant, message: &[u8], connection: u64) -> Verdict {
+        self.claim(now, message, connection, |verdict| verdict)
+    }
+
+    /// As [`observe`](Self::observe), and acts on it before anybody else can
+    /// observe the same message.
+    pub(super) fn claim<T>(
+        &self,
+        now: Instant,
+        message: &[u8],
+        connection: u64,
+        act: impl FnOnce(Verdict) -> T,
+    ) -> T {
         let digest = self.shared.secret.digest(message);
         match self.shared.shards.get(digest.shard(SHARDS)) {
-            Some(shard) => lock(shard).observe(now, digest, connection),
-            None => Verdict::First,
+            Some(shard) => {
+                let mut shard = lock(shard);
+                act(shard.observe(now, digest, connection))
+            }
+            None => act(Verdict::First),
         }
+    }
+
+    /// A number for a connection that none of those have who share this memory.
+    pub(super) fn number(&self) -> u64 {
+        self.shared.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Counters over all shards.

@@ -11,12 +11,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use headstart_core::debounce::Verdict;
-use headstart_core::framing::token::HEADER_LEN;
+use headstart_core::framing::token::{HEADER_LEN, Header};
 use headstart_core::framing::{Malformed, Progress, Scanner};
+use headstart_core::pair::{self, Pair};
 use headstart_core::time::Instant;
 
 use super::event::count;
-use super::{Admitted, GateEvent, GateStream, Shared, Via};
+use super::hall::Shared;
+use super::joined::{Copy, Joined};
+use super::{Admitted, GateEvent, GateStream, Via};
+use crate::driver::{Cell, Driven, Driver};
 use crate::runtime::{AfterAcceptError, Listener, Runtime, Stream, Timer};
 use crate::sync::{Mutex, lock};
 
@@ -114,10 +118,30 @@ impl<S: Stream> Waiting<S> {
     }
 }
 
+/// What became of a first message.
+enum Found<R: Runtime> {
+    First(Admission<R>),
+    Copy {
+        copy: Copy<R::Stream>,
+        /// What is kept open for it.
+        of: Option<Arc<Cell<Joined<R>>>>,
+        age: Duration,
+        copies: u32,
+    },
+}
+
+/// A connection that is let in: alone, or open for copies.
+enum Admission<R: Runtime> {
+    Alone(Copy<R::Stream>),
+    Open(Arc<Cell<Joined<R>>>),
+}
+
 /// The doorman.
 pub(super) struct Doorman<R: Runtime> {
     shared: Arc<Shared<R>>,
-    listener: R::Listener,
+    /// Gone once the gate is closed.
+    listener: Option<R::Listener>,
+    pairs: Driver<Joined<R>, R>,
     timer: R::Timer,
     /// By number: in the order in which they came, and their time is up.
     waiting: BTreeMap<u64, Waiting<R::Stream>>,
@@ -130,8 +154,9 @@ impl<R: Runtime> Doorman<R> {
     pub(super) fn new(shared: Arc<Shared<R>>, listener: R::Listener) -> Self {
         Self {
             timer: shared.runtime.timer(),
+            pairs: Driver::new(shared.queue.clone(), shared.runtime.clone()),
             shared,
-            listener,
+            listener: Some(listener),
             waiting: BTreeMap::new(),
             back_off: BACK_OFF_MIN,
             accept_after: None,
@@ -146,10 +171,10 @@ impl<R: Runtime> Doorman<R> {
         }
         self.accept_after = None;
         for _ in 0..BATCH {
-            if self.shared.is_full() {
+            let Some(listener) = self.listener.as_ref().filter(|_| !self.shared.is_full()) else {
                 return Ok(false);
-            }
-            match self.listener.poll_accept(cx) {
+            };
+            match listener.poll_accept(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok((stream, peer))) => {
                     self.back_off = BACK_OFF_MIN;
@@ -157,7 +182,7 @@ impl<R: Runtime> Doorman<R> {
                 }
                 Poll::Ready(Err(error)) => {
                     count(&self.shared.counts.accept_errors);
-                    let after = self.listener.after_error(&error);
+                    let after = listener.after_error(&error);
                     if after == AfterAcceptError::Stop {
                         return Err(error);
                     }
@@ -216,7 +241,7 @@ impl<R: Runtime> Doorman<R> {
         let Some(Waiting {
             stream,
             peer,
-            bytes,
+            mut bytes,
             ..
         }) = self.waiting.remove(&number)
         else {
@@ -237,57 +262,147 @@ impl<R: Runtime> Doorman<R> {
                 stream.close_abortively();
                 shared.tell(GateEvent::Malformed { peer, error });
             }
-            Read::Whole(length) => self.decide(stream, peer, bytes, length, number, now),
+            Read::Whole(length) => {
+                let beyond = bytes.split_off(length.min(bytes.len()));
+                let copy = Copy {
+                    stream,
+                    peer,
+                    beyond,
+                };
+                self.decide(copy, bytes, now);
+            }
         }
     }
 
-    fn decide(
-        &self,
-        stream: R::Stream,
-        peer: SocketAddr,
-        bytes: Vec<u8>,
-        length: usize,
-        number: u64,
-        now: Instant,
-    ) {
+    /// Admits the first copy of a message, joins a later one, or resets it.
+    fn decide(&self, copy: Copy<R::Stream>, message: Vec<u8>, now: Instant) {
         let shared = &self.shared;
-        let via = match stream.syn_data_acked() {
+        let via = match copy.stream.syn_data_acked() {
             Ok(true) => Via::FastOpen,
             Ok(false) | Err(_) => Via::Plain,
         };
-        let message = bytes.get(..length).unwrap_or(&bytes);
-        let verdict = match &shared.settings.claims {
-            Some(claims) => claims.observe(now, message, number),
-            None => Verdict::First,
+        let peer = copy.peer;
+        let Some(claims) = &shared.settings.claims else {
+            return self.admit(peer, via, message, Admission::Alone(copy));
         };
-        match verdict {
-            Verdict::First => {
-                count(&shared.counts.first);
-                shared.tell(GateEvent::Admitted {
-                    peer,
-                    via,
-                    bytes: length,
-                });
-                let skip = if shared.settings.token { HEADER_LEN } else { 0 };
-                let stream = GateStream::new(bytes, skip, stream).into();
-                shared.admit(Admitted {
-                    stream,
-                    peer,
-                    via,
-                    message: length,
-                });
-            }
-            Verdict::Duplicate { age, copies, .. } => {
-                count(&shared.counts.duplicates);
-                stream.close_abortively();
-                shared.tell(GateEvent::Duplicate {
-                    peer,
-                    via,
-                    age,
-                    copies,
-                });
+        let number = claims.number();
+        // Whoever observes the next copy finds the pair.
+        let found = claims.claim(now, &message, number, |verdict| match verdict {
+            Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
+            Verdict::Duplicate { of, age, copies } => Found::Copy {
+                copy,
+                of: shared.settings.pairs.as_ref().and_then(|p| p.find(of)),
+                age,
+                copies,
+            },
+        });
+        match found {
+            Found::First(admission) => self.admit(peer, via, message, admission),
+            Found::Copy {
+                copy,
+                of,
+                age,
+                copies,
+            } => {
+                let rejected = match of {
+                    Some(cell) => cell
+                        .with(|joined, cx| joined.join(cx, via.kind(), &message, copy))
+                        .err(),
+                    None => Some(copy),
+                };
+                let (counter, event) = match rejected {
+                    Some(copy) => {
+                        copy.stream.close_abortively();
+                        let event = GateEvent::Duplicate {
+                            peer,
+                            via,
+                            age,
+                            copies,
+                        };
+                        (&shared.counts.duplicates, event)
+                    }
+                    None => {
+                        let event = GateEvent::Paired {
+                            peer,
+                            via,
+                            age,
+                            copies,
+                        };
+                        (&shared.counts.joined, event)
+                    }
+                };
+                count(counter);
+                shared.tell(event);
             }
         }
+    }
+
+    /// Keeps a message that came by Fast Open open for copies, if there is room.
+    fn keep_open(
+        &self,
+        copy: Copy<R::Stream>,
+        via: Via,
+        message: &[u8],
+        number: u64,
+        now: Instant,
+    ) -> Admission<R> {
+        let shared = &self.shared;
+        let pairs = match &shared.settings.pairs {
+            Some(pairs) if via == Via::FastOpen => pairs,
+            Some(_) | None => return Admission::Alone(copy),
+        };
+        let bytes = message.len() + copy.beyond.len();
+        let Some(place) = pairs.place(number, bytes) else {
+            count(&shared.counts.unpaired);
+            return Admission::Alone(copy);
+        };
+        let header = message.first_chunk().map(Header::decode);
+        let limits = pairs.limits();
+        let config = pair::Config {
+            window: limits.window,
+            log_max: limits.log_max,
+            resets_losers: shared.settings.token
+                && matches!(header, Some(Ok(header)) if header.resets_losers),
+        };
+        let cell = shared.queue.adopt(Joined::new(
+            Pair::new(config, now),
+            shared.runtime.clone(),
+            message,
+            copy,
+            place,
+            shared.counts.clone(),
+        ));
+        pairs.insert(number, cell.clone());
+        Admission::Open(cell)
+    }
+
+    fn admit(&self, peer: SocketAddr, via: Via, mut bytes: Vec<u8>, admission: Admission<R>) {
+        let shared = &self.shared;
+        let (message, token) = (bytes.len(), shared.settings.token);
+        let skip = if token { HEADER_LEN } else { 0 };
+        count(&shared.counts.first);
+        shared.tell(GateEvent::Admitted {
+            peer,
+            via,
+            bytes: message,
+        });
+        let stream = match admission {
+            Admission::Alone(copy) => {
+                bytes.extend(copy.beyond);
+                GateStream::direct(bytes, skip, copy.stream)
+            }
+            Admission::Open(cell) => {
+                // It hears from its connection, and of the passing of time.
+                cell.with(|joined, cx| joined.drive(cx));
+                GateStream::paired(bytes, skip, cell)
+            }
+        };
+        shared.admit(Admitted {
+            stream: stream.into(),
+            peer,
+            via,
+            message,
+        });
     }
 
     /// Closes connections whose time is up; when the next one's is.
@@ -348,6 +463,8 @@ impl<R: Runtime> Doorman<R> {
             // The waker is in place before anything is looked at.
             let rung = self.answer_bell(cx, now);
             if self.shared.is_closed() {
+                self.listener = None;
+                self.waiting.clear();
                 return Poll::Ready(Ok(()));
             }
             let more = self.accept(cx, now)?;
@@ -373,12 +490,22 @@ impl<R: Runtime> Future for Doorman<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let doorman = self.get_mut();
-        match doorman.work(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => {
-                doorman.shared.end(result.err());
+        let pairs = Pin::new(&mut doorman.pairs).poll(cx);
+        if doorman.listener.is_some()
+            && let Poll::Ready(Err(error)) = doorman.work(cx)
+        {
+            doorman.listener = None;
+            doorman.shared.queue.close();
+            doorman.shared.end(Some(error));
+        }
+        match (&doorman.listener, pairs) {
+            (None, Poll::Ready(())) => {
+                doorman.shared.end(None);
                 Poll::Ready(())
             }
+            // What was just let in, or closed, is for the pairs to know.
+            (None, Poll::Pending) => Pin::new(&mut doorman.pairs).poll(cx),
+            (Some(_), _) => Poll::Pending,
         }
     }
 }

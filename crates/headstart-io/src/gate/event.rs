@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headstart_core::framing::Malformed;
+use headstart_core::race::AttemptKind;
 
 /// How a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,24 @@ pub enum Via {
     Plain,
     /// With data in the SYN.
     FastOpen,
+}
+
+impl Via {
+    pub(super) const fn kind(self) -> AttemptKind {
+        match self {
+            Self::Plain => AttemptKind::Plain,
+            Self::FastOpen => AttemptKind::FastOpen,
+        }
+    }
+}
+
+impl From<AttemptKind> for Via {
+    fn from(kind: AttemptKind) -> Self {
+        match kind {
+            AttemptKind::Plain => Self::Plain,
+            AttemptKind::FastOpen => Self::FastOpen,
+        }
+    }
 }
 
 impl fmt::Display for Via {
@@ -41,6 +60,18 @@ pub enum GateEvent {
     },
     /// A first message came again, and its connection was reset.
     Duplicate {
+        /// The client.
+        peer: SocketAddr,
+        /// How it came.
+        via: Via,
+        /// Time since the first copy.
+        age: Duration,
+        /// Copies so far, this one included.
+        copies: u32,
+    },
+    /// A first message that had come by Fast Open came again, and its
+    /// connection was joined with the first.
+    Paired {
         /// The client.
         peer: SocketAddr,
         /// How it came.
@@ -109,6 +140,22 @@ counters! {
     first,
     /// Copies of first messages, reset.
     duplicates,
+    /// First messages by Fast Open that were kept open for copies.
+    pairs,
+    /// First messages by Fast Open that were not, as there were too many.
+    unpaired,
+    /// Copies that were joined with the first.
+    joined,
+    /// Pairs that went on, or ended well, on a plain connection.
+    won_by_plain,
+    /// Pairs that went on, or ended well, on a Fast Open connection.
+    won_by_fast_open,
+    /// Pairs that ended without a connection.
+    expired,
+    /// Pairs that were decided early, as all together took too many bytes.
+    cut_short,
+    /// Bytes of answers that were written to joined copies.
+    bytes_copied,
     /// Connections whose bytes were no first message.
     malformed,
     /// Connections whose first message did not come in time.
@@ -122,5 +169,9 @@ counters! {
 }
 
 pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    add(counter, 1);
+}
+
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
 }

@@ -1,0 +1,554 @@
+//! One pair at work: the core's state machine, and the connections that
+//! brought the same first message.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use headstart_core::pair::{Event, MemberId, Outcome, Pair, Source, Step};
+use headstart_core::race::{AttemptKind, Close};
+use headstart_core::time::Instant;
+
+use super::Via;
+use super::event::{Counts, add, count};
+use super::pairs::PairPlace;
+use crate::driver::Driven;
+use crate::race::Want;
+use crate::runtime::{Runtime, Stream};
+
+/// Bytes thrown away at a time.
+const DISCARD_SIZE: usize = 4096;
+
+/// A connection that brought the pair's first message.
+#[derive(Debug)]
+pub(super) struct Copy<S> {
+    pub(super) stream: S,
+    pub(super) peer: SocketAddr,
+    /// What was read from it, beyond the first message.
+    pub(super) beyond: Vec<u8>,
+}
+
+/// A member's connection.
+#[derive(Debug)]
+struct Slot<S> {
+    stream: S,
+    beyond: Vec<u8>,
+    /// Bytes of `beyond` that were read.
+    at: usize,
+    /// A failure, kept until what came before it has been read.
+    broken: Option<io::Error>,
+    written: u64,
+}
+
+/// A pair and its connections.
+#[derive(Debug)]
+pub(super) struct Joined<R: Runtime> {
+    pair: Pair,
+    runtime: R,
+    peer: IpAddr,
+    message: Vec<u8>,
+    slots: Vec<Option<Slot<R::Stream>>>,
+    /// Its place in the directory, until it is settled.
+    place: Option<PairPlace<R>>,
+    counts: Arc<Counts>,
+    /// The connection, and what was read from it, until the application comes.
+    handed: Option<(R::Stream, Vec<u8>)>,
+    handed_over: bool,
+    /// Why the last member to fail did.
+    failure: Option<io::Error>,
+    deadline: Option<Instant>,
+    reader: Option<Waker>,
+    writer: Option<(Want, Waker)>,
+    replaced: Option<Waker>,
+    settled: bool,
+    orphan: bool,
+}
+
+impl<R: Runtime> Joined<R> {
+    pub(super) fn new(
+        pair: Pair,
+        runtime: R,
+        message: &[u8],
+        first: Copy<R::Stream>,
+        place: PairPlace<R>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        count(&counts.pairs);
+        Self {
+            pair,
+            runtime,
+            peer: first.peer.ip().to_canonical(),
+            message: message.to_vec(),
+            slots: vec![Some(Slot::new(first))],
+            place: Some(place),
+            counts,
+            handed: None,
+            handed_over: false,
+            failure: None,
+            deadline: None,
+            reader: None,
+            writer: None,
+            replaced: None,
+            settled: false,
+            orphan: false,
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    /// Takes in another copy of the message, or gives it back: a duplicate.
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: AttemptKind,
+        message: &[u8],
+        copy: Copy<R::Stream>,
+    ) -> Result<(), Copy<R::Stream>> {
+        let same = self.message == message && self.peer == copy.peer.ip().to_canonical();
+        let bytes = copy.beyond.len();
+        let fits = |place: &mut PairPlace<R>| place.take(bytes);
+        // Up to date first: a member may just have won.
+        self.drive(cx);
+        if self.settled || !same || !self.pair.may_join() || !self.place.as_mut().is_some_and(fits)
+        {
+            return Err(copy);
+        }
+        if self.pair.join(self.now(), kind).is_none() {
+            return Err(copy);
+        }
+        self.slots.push(Some(Slot::new(copy)));
+        self.drive(cx);
+        Ok(())
+    }
+
+    /// Reads what the client sent beyond the first message.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let id = match self.pair.source() {
+                Source::From(id) => id,
+                Source::Nowhere => return Poll::Pending,
+                Source::End => return Poll::Ready(Ok(0)),
+                Source::Dead => return Poll::Ready(Err(self.failed())),
+            };
+            match self.read(id, buf) {
+                Ok(read) => {
+                    self.tell(id, Event::Delivered(read));
+                    self.drive(cx);
+                    return Poll::Ready(Ok(read));
+                }
+                Err(event) => self.tell(id, event),
+            }
+            self.drive(cx);
+            if self.handed.is_some() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes bytes of the answer, at most as many as all pairs together may
+    /// keep: if there is no room left, what is there must do.
+    pub(super) fn write(&mut self, bufs: &[IoSlice<'_>]) -> headstart_core::pair::Accepted {
+        let (now, before) = (self.now(), self.pair.log_len());
+        let result = self.pair.write_vectored(now, bufs.iter().map(|buf| &**buf));
+        let more = self.pair.log_len().saturating_sub(before);
+        if let Some(place) = &mut self.place
+            && !place.take(more)
+        {
+            count(&self.counts.cut_short);
+            self.pair.conclude(now);
+        }
+        result
+    }
+
+    pub(super) fn shutdown(&mut self) {
+        self.pair.shutdown(self.runtime.now());
+    }
+
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
+        if self.handed_over {
+            drop(self.handed.take());
+            return;
+        }
+        self.pair.abandon(self.runtime.now());
+        self.drive(cx);
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.pair.is_flushed()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.pair.is_finished()
+    }
+
+    /// The connection, if it waits for the application.
+    pub(super) fn take_handed(&mut self) -> Option<(R::Stream, Vec<u8>)> {
+        self.handed.take()
+    }
+
+    pub(super) fn is_handed(&self) -> bool {
+        self.handed.is_some()
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub(super) fn end(&self) -> Option<io::Error> {
+        (self.settled && !self.handed_over).then(|| self.failed())
+    }
+
+    /// The reader waits, until it has something to do.
+    pub(super) fn reader_waits(&mut self, cx: &Context<'_>) {
+        let same = |waker: &Waker| waker.will_wake(cx.waker());
+        if !self.reader.as_ref().is_some_and(same) {
+            self.replaced = self.reader.replace(cx.waker().clone());
+        }
+    }
+
+    /// The writer waits for something.
+    pub(super) fn writer_waits(&mut self, want: Want, cx: &Context<'_>) {
+        match &mut self.writer {
+            Some((wanted, waker)) if waker.will_wake(cx.waker()) => *wanted = want,
+            writer => {
+                let before = writer.replace((want, cx.waker().clone()));
+                self.replaced = before.map(|(_, waker)| waker);
+            }
+        }
+    }
+
+    fn failed(&self) -> io::Error {
+        match &self.failure {
+            _ if self.orphan => io::ErrorKind::NotConnected.into(),
+            Some(error) => copy_of(error),
+            None => io::ErrorKind::ConnectionReset.into(),
+        }
+    }
+
+    /// Tells the pair what happened, and before an end how far its answer got.
+    fn tell(&mut self, id: MemberId, event: Event) {
+        let now = self.now();
+        if matches!(event, Event::Ended | Event::Failed)
+            && let Some(slot) = self.slot(id)
+        {
+            let acked = slot.acked();
+            self.pair.handle(now, id, acked);
+        }
+        self.pair.handle(now, id, event);
+    }
+
+    /// Tells the pair what its connections say; whether they said anything.
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut heard = false;
+        for index in 0..self.slots.len() {
+            let Some(id) = self.pair.id(index) else {
+                continue;
+            };
+            if self.pair.is_quiet(id)
+                && let Some(event) = self.slot_mut(id).and_then(|slot| slot.poll_news(cx))
+            {
+                let event = event.unwrap_or_else(|error| self.fail(error));
+                self.tell(id, event);
+                heard = true;
+            }
+            if self.pair.is_blocked(id)
+                && let Some(slot) = self.slot(id)
+                && slot.stream.poll_writable(cx).is_ready()
+            {
+                self.tell(id, Event::Writable);
+                heard = true;
+            }
+        }
+        heard
+    }
+
+    /// Does what the pair asks; whether that gave its connections something to say.
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        loop {
+            if let Some(id) = self.pair.take() {
+                self.handed_over = true;
+                self.handed = self.release(id).map(Slot::into_parts);
+            }
+            match self.pair.poll(self.now()) {
+                Step::Discard(id, most) => {
+                    let mut scratch = [0; DISCARD_SIZE];
+                    let most = most.min(DISCARD_SIZE);
+                    let room = scratch.get_mut(..most).unwrap_or_default();
+                    let event = self.read(id, room).map_or_else(|end| end, Event::Discarded);
+                    acted |= event == Event::Drained;
+                    self.tell(id, event);
+                }
+                Step::Ask(id) => {
+                    let event = self.ask(id);
+                    self.tell(id, event);
+                }
+                Step::Write(id) => {
+                    let event = self.send(id);
+                    acted |= event == Event::Blocked;
+                    self.tell(id, event);
+                }
+                Step::Shutdown(id) => {
+                    let event = match self.slot_mut(id).map(|slot| slot.stream.shutdown_write()) {
+                        None | Some(Ok(())) => Event::Finished,
+                        Some(Err(error)) => self.broke(id, error).unwrap_or(Event::Finished),
+                    };
+                    self.tell(id, event);
+                }
+                Step::Close(id, close) => match (self.release(id), close) {
+                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+                    (Some(slot), Close::Graceful) => drop(slot),
+                    (None, _) => {}
+                },
+                Step::Wait(deadline) => {
+                    self.deadline = deadline;
+                    self.give_back();
+                    return acted;
+                }
+                Step::Settled => {
+                    self.settle();
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reads from a member; or what became of that.
+    fn read(&mut self, id: MemberId, buf: &mut [u8]) -> Result<usize, Event> {
+        let Some(slot) = self.slot_mut(id) else {
+            return Err(Event::Drained);
+        };
+        let error = match slot.read(buf) {
+            Ok(0) => match slot.broken.take() {
+                None => return Err(Event::Ended),
+                Some(error) => error,
+            },
+            Ok(read) => return Ok(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match slot.broken.take() {
+                None => return Err(Event::Drained),
+                Some(error) => error,
+            },
+            Err(error) => error,
+        };
+        Err(self.fail(error))
+    }
+
+    fn ask(&mut self, id: MemberId) -> Event {
+        match self.slot(id).map(|slot| slot.stream.take_error()) {
+            Some(Err(error)) => match self.broke(id, error) {
+                Some(event) => event,
+                None => self.slot(id).map_or(Event::Drained, Slot::acked),
+            },
+            Some(Ok(())) => self.slot(id).map_or(Event::Drained, Slot::acked),
+            None => Event::Failed,
+        }
+    }
+
+    fn send(&mut self, id: MemberId) -> Event {
+        let parts = self.pair.unsent(id).map(IoSlice::new);
+        let Some(Some(slot)) = self.slots.get_mut(id.index()) else {
+            return Event::Failed;
+        };
+        match slot.stream.try_write_vectored(&parts) {
+            Ok(written) => {
+                slot.written = slot.written.saturating_add(written as u64);
+                Event::Wrote(written)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
+            Err(error) => self.broke(id, error).unwrap_or(Event::Blocked),
+        }
+    }
+
+    /// A member has failed; unless it has brought bytes that still count.
+    fn broke(&mut self, id: MemberId, error: io::Error) -> Option<Event> {
+        let slot = self.slot_mut(id)?;
+        if slot.has_more() {
+            slot.broken.get_or_insert(error);
+            return None;
+        }
+        Some(self.fail(error))
+    }
+
+    fn fail(&mut self, error: io::Error) -> Event {
+        self.failure = Some(error);
+        Event::Failed
+    }
+
+    /// Holds no more bytes than it needs.
+    fn give_back(&mut self) {
+        let beyond = |slot: &Slot<R::Stream>| slot.beyond.len();
+        let beyond: usize = self.slots.iter().flatten().map(beyond).sum();
+        let bytes = self.message.len() + beyond + self.pair.log_len();
+        if let Some(place) = &mut self.place {
+            place.shrink_to(bytes);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.deadline = None;
+        if !self.settled {
+            self.settled = true;
+            self.place = None;
+            self.message = Vec::new();
+            self.tell_winner();
+        }
+    }
+
+    fn tell_winner(&self) {
+        let members = (0..self.pair.joined()).filter_map(|index| {
+            let id = self.pair.id(index)?;
+            self.pair.member(id)
+        });
+        let winner = members
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Won | Outcome::Delivered))
+            .map(|(kind, _)| Via::from(kind))
+            .next();
+        let counts = &self.counts;
+        count(match winner {
+            Some(Via::Plain) => &counts.won_by_plain,
+            Some(Via::FastOpen) => &counts.won_by_fast_open,
+            None => &counts.expired,
+        });
+    }
+
+    fn slot(&self, id: MemberId) -> Option<&Slot<R::Stream>> {
+        self.slots.get(id.index())?.as_ref()
+    }
+
+    fn slot_mut(&mut self, id: MemberId) -> Option<&mut Slot<R::Stream>> {
+        self.slots.get_mut(id.index())?.as_mut()
+    }
+
+    fn release(&mut self, id: MemberId) -> Option<Slot<R::Stream>> {
+        let slot = self.slots.get_mut(id.index())?.take()?;
+        // What the first member got is no copy.
+        if id.index() > 0 {
+            add(&self.counts.bytes_copied, slot.written);
+        }
+        Some(slot)
+    }
+}
+
+impl<R: Runtime> Driven for Joined<R> {
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.settled {
+            return;
+        }
+        loop {
+            let heard = self.listen(cx);
+            let acted = self.act();
+            if !heard && !acted {
+                return;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    fn take_wakers(&mut self, _cx: &mut Context<'_>) -> [Option<Waker>; 2] {
+        let over = self.handed_over || self.settled;
+        let read = over || self.pair.source() != Source::Nowhere;
+        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
+            _ if over => true,
+            Want::Room => self.pair.has_room(),
+            Want::Flushed => self.pair.is_flushed(),
+            Want::Finished => self.pair.is_finished(),
+        });
+        let reader = self.reader.take_if(|_| read);
+        let writer = self.writer.take_if(|_| write);
+        [reader, writer.map(|(_, waker)| waker)]
+    }
+
+    fn take_replaced(&mut self) -> Option<Waker> {
+        self.replaced.take()
+    }
+
+    fn orphan(&mut self) {
+        if !self.settled {
+            self.slots.clear();
+            self.orphan = true;
+            self.settle();
+        }
+    }
+}
+
+impl<S: Stream> Slot<S> {
+    fn new(copy: Copy<S>) -> Self {
+        Self {
+            stream: copy.stream,
+            beyond: copy.beyond,
+            at: 0,
+            broken: None,
+            written: 0,
+        }
+    }
+
+    fn into_parts(mut self) -> (S, Vec<u8>) {
+        self.beyond.drain(..self.at.min(self.beyond.len()));
+        (self.stream, self.beyond)
+    }
+
+    /// Something to read, an end or a failure.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Option<Result<Event, io::Error>> {
+        if self.at < self.beyond.len() {
+            return Some(Ok(Event::Readable));
+        }
+        loop {
+            match self.stream.poll_readable(cx) {
+                Poll::Pending => return self.broken.take().map(Err),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Some(Err(error)),
+            }
+            match self.stream.try_peek() {
+                Ok(0) => return Some(self.broken.take().map_or(Ok(Event::Ended), Err)),
+                Ok(_) => return Some(Ok(Event::Readable)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = self.beyond.get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return self.stream.try_read(buf);
+        }
+        let length = rest.len().min(buf.len());
+        if let (Some(part), Some(room)) = (rest.get(..length), buf.get_mut(..length)) {
+            room.copy_from_slice(part);
+        }
+        self.at += length;
+        if self.at >= self.beyond.len() {
+            (self.beyond, self.at) = (Vec::new(), 0);
+        }
+        Ok(length)
+    }
+
+    /// Whether there are bytes to read, whatever else is the matter.
+    fn has_more(&self) -> bool {
+        self.at < self.beyond.len() || matches!(self.stream.try_peek(), Ok(1..))
+    }
+
+    fn acked(&self) -> Event {
+        // A system that does not tell leaves its members unproven.
+        Event::Acked(self.stream.bytes_acked().unwrap_or(0))
+    }
+}
+
+/// An error that is told more than once.
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.kind().into(),
+    }
+}
