@@ -149,6 +149,8 @@ fn wrong_tokens_are_refused_by_the_first_wrong_byte() {
     let good = header(3, false).encode();
     for (at, byte, malformed) in [
         (0, 0x16, Malformed::NotToken),
+        (1, b'h', Malformed::NotToken),
+        (2, b's', Malformed::NotToken),
         (3, b'U', Malformed::NotToken),
         (4, 0, Malformed::TokenVersion(0)),
         (4, 2, Malformed::TokenVersion(2)),

@@ -290,6 +290,15 @@ fn r4_an_end_before_the_whole_flight_is_an_error() {
 }
 
 #[test]
+fn r4_an_end_amid_the_flight_is_an_error() {
+    let mut scene = Scene::racing(setup());
+    scene.opens(PLAIN);
+    scene.tell(PLAIN, Event::Wrote(4));
+    scene.tell(PLAIN, Event::Ended);
+    scene.expect_exit(PLAIN, Exit::Ended { whole: false });
+}
+
+#[test]
 fn r4_an_end_after_the_whole_flight_and_a_time_out_are_an_error() {
     let mut scene = Scene::racing(setup());
     scene.tell(FAST_OPEN, Event::Ended);
@@ -577,6 +586,17 @@ fn r10_losers_leave_no_trace_unless_wanted() {
 }
 
 #[test]
+fn r10_the_report_tells_who_lost_from_who_never_ran() {
+    let mut scene = Scene::racing(setup());
+    scene.tell(PLAIN, Event::Replied);
+    scene.expect_exit(FAST_OPEN, Exit::Lost);
+    let mut scene = Scene::asserted();
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.tell(PLAIN, Event::Replied);
+    scene.expect_exit(FAST_OPEN, not_started(NotStarted::Decided));
+}
+
+#[test]
 fn r11_half_close_is_raced_too() {
     let mut scene = Scene::racing(setup());
     scene.race.shutdown(scene.now);
@@ -638,6 +658,16 @@ fn r13_without_a_statement_there_is_one_plain_attempt() {
 }
 
 #[test]
+fn r13_nothing_stated_to_a_peer_that_acts_twice_is_told_as_nothing_stated() {
+    let scene = Scene::of(Setup {
+        flight: Flight::Unstated,
+        peer: Peer::Unaware,
+        ..setup()
+    });
+    scene.expect_exit(FAST_OPEN, not_started(NotStarted::NotReplaySafe));
+}
+
+#[test]
 fn r13_bytes_that_fail_the_check_are_sent_once_in_order() {
     let mut scene = Scene::of(Setup {
         flight: Flight::Malformed,
@@ -660,6 +690,16 @@ fn r13_a_syn_carries_the_flight_and_nothing_beyond() {
     scene.writes(&[1, 7, 8, 9]);
     scene.expect_start(0);
     assert_eq!(scene.race.unsent(scene.id(0)).concat(), [1, 7]);
+}
+
+#[test]
+fn r13_a_read_ends_no_flight_whose_framing_says_where_it_ends() {
+    let mut scene = Scene::of(Setup::new(Flight::Framed(2)));
+    scene.starts(PLAIN, Progress::Handshake);
+    scene.writes(&[1]);
+    scene.race.end_flight(scene.now);
+    scene.writes(&[7]);
+    scene.starts(FAST_OPEN, Progress::DataInSyn(2));
 }
 
 #[test]
@@ -753,6 +793,22 @@ fn r14_when_an_address_fails_the_next_starts_at_once() {
     scene.expect_chosen(None);
     let next = 2;
     scene.expect_start(next);
+}
+
+#[test]
+fn r14_the_time_to_the_next_counts_from_when_the_leader_has_started() {
+    let mut scene = Scene::of(Setup {
+        targets: 2,
+        ..setup()
+    });
+    scene.expect_start(PLAIN);
+    scene.pass(7 * MS);
+    scene.tell(PLAIN, Event::Started(Progress::Handshake));
+    scene.expect_wait(250 * MS);
+    assert_eq!(scene.race.snapshot().turns, 1);
+    scene.pass(250 * MS);
+    scene.starts(2, Progress::Handshake);
+    assert_eq!(scene.race.snapshot().turns, 2);
 }
 
 #[test]
@@ -856,6 +912,80 @@ fn r16_a_sole_survivor_is_flushed_when_its_kernel_has_the_bytes() {
     scene.opens(PLAIN);
     scene.expect_write(PLAIN, b"hello");
     assert!(scene.race.is_flushed());
+}
+
+#[test]
+fn r16_a_driver_is_told_what_to_wait_for() {
+    let opening = |scene: &Scene, index| scene.race.is_opening(scene.id(index));
+    let blocked = |scene: &Scene, index| scene.race.is_blocked(scene.id(index));
+    let mut scene = Scene::asserted();
+    assert!(!opening(&scene, PLAIN), "before its start");
+    scene.starts(PLAIN, Progress::Handshake);
+    assert!(opening(&scene, PLAIN));
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.starts(FAST_OPEN, Progress::CookieRequest);
+    scene.opens(PLAIN);
+    assert!(!opening(&scene, PLAIN), "once open");
+    assert!(opening(&scene, FAST_OPEN), "for its cookie");
+    assert!(!blocked(&scene, PLAIN), "before it was full");
+    scene.tell(PLAIN, Event::Wrote(2));
+    scene.tell(PLAIN, Event::Blocked);
+    assert!(blocked(&scene, PLAIN));
+    scene.tell(PLAIN, Event::Writable);
+    scene.expect_write(PLAIN, b"llo");
+    scene.tell(PLAIN, Event::Blocked);
+    assert!(!blocked(&scene, PLAIN), "with nothing to send");
+}
+
+#[test]
+fn r16_a_race_names_its_attempts() {
+    let scene = Scene::of(Setup {
+        targets: 2,
+        ..setup()
+    });
+    let attempts: Vec<_> = (0..)
+        .map_while(|index| scene.race.id(index))
+        .map(|id| (id.index(), scene.race.attempt(id)))
+        .collect();
+    let expected = [
+        (AttemptKind::Plain, 0),
+        (AttemptKind::FastOpen, 0),
+        (AttemptKind::Plain, 1),
+        (AttemptKind::FastOpen, 1),
+    ];
+    let expected: Vec<_> = expected.map(Some).into_iter().enumerate().collect();
+    assert_eq!(attempts, expected);
+}
+
+#[test]
+fn r16_the_report_tells_who_ran_who_won_and_what_it_cost() {
+    let mut scene = Scene::asserted();
+    scene.starts(PLAIN, Progress::Handshake);
+    assert!(!scene.race.report().raced(), "with one attempt");
+    scene.writes(b"hello");
+    scene.race.end_flight(scene.now);
+    scene.pass(MS);
+    scene.starts(FAST_OPEN, Progress::DataInSyn(5));
+    scene.pass(MS);
+    scene.opens(PLAIN);
+    scene.tell(PLAIN, Event::Wrote(3));
+    let report = scene.race.report();
+    assert!(report.raced());
+    assert_eq!(report.winner(), None);
+    assert_eq!(report.bytes_copied(), 3, "of two, the lesser");
+    scene.pass(MS);
+    scene.tell(FAST_OPEN, Event::Replied);
+    let report = scene.race.report();
+    let at = |time| Some(Instant::from_nanos(0).saturating_add(time));
+    let winner = report.winner().expect("a reply wins");
+    assert_eq!(winner.id, scene.id(FAST_OPEN));
+    assert_eq!((winner.started, winner.opened), (at(MS), at(3 * MS)));
+    assert_eq!((winner.first_byte, winner.ended), (at(3 * MS), None));
+    let loser = report.attempts[PLAIN];
+    assert_eq!((loser.started, loser.opened), (at(Duration::ZERO), at(2 * MS)));
+    assert_eq!((loser.first_byte, loser.ended), (None, at(3 * MS)));
+    assert_eq!(report.bytes_copied(), 3);
 }
 
 #[test]
