@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::{Flight, Setup};
 use headstart_core::config::{
-    COOKIE_WAIT, ConfigError, FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule,
+    COOKIE_WAIT, ConfigError, FirstFlight, Kinds, LoserClose, Peer, RESET_WAIT, RaceConfig,
+    Schedule,
 };
 use headstart_core::framing::FLIGHT_MAX;
 use headstart_core::framing::token::HEADER_LEN;
@@ -843,6 +844,25 @@ fn r15_a_first_come_answer_on_its_way_is_waited_for() {
 }
 
 #[test]
+fn r15_a_first_come_peer_has_time_to_reset_the_copy_that_it_did_not_serve() {
+    let mut scene = Scene::racing(Setup {
+        peer: Peer::FirstCome,
+        ..setup()
+    });
+    scene.writes(b" there");
+    scene.pass(40 * MS);
+    // Its kernel has sent the data again since, perhaps before plain's copy.
+    scene.tell(FAST_OPEN, Event::Opened(SynData::Ignored));
+    scene.opens(PLAIN);
+    scene.expect_write(PLAIN, b"hello");
+    scene.expect_wait(40 * MS + RESET_WAIT);
+    scene.pass(40 * MS + RESET_WAIT);
+    scene.expect_look(PLAIN);
+    scene.expect_look(FAST_OPEN);
+    scene.expect_chosen(PLAIN);
+}
+
+#[test]
 fn r15_progress_when_plain_fails_before_the_flight_ends() {
     let mut scene = Scene::asserted();
     scene.starts(PLAIN, Progress::Handshake);
@@ -983,7 +1003,8 @@ fn r16_the_report_tells_who_ran_who_won_and_what_it_cost() {
     assert_eq!((winner.started, winner.opened), (at(MS), at(3 * MS)));
     assert_eq!((winner.first_byte, winner.ended), (at(3 * MS), None));
     let loser = report.attempts[PLAIN];
-    assert_eq!((loser.started, loser.opened), (at(Duration::ZERO), at(2 * MS)));
+    let began = at(Duration::ZERO);
+    assert_eq!((loser.started, loser.opened), (began, at(2 * MS)));
     assert_eq!((loser.first_byte, loser.ended), (None, at(3 * MS)));
     assert_eq!(report.bytes_copied(), 3);
 }
