@@ -486,9 +486,13 @@ fn r7_a_cookie_request_goes_on_after_plain_has_opened() {
     scene.expect_taken(PLAIN);
     scene.expect_wait(COOKIE_WAIT);
     scene.expect_exit(FAST_OPEN, Exit::CookieOnly);
+    let mut given_up = scene.clone();
     scene.opens(FAST_OPEN);
     scene.expect_close(FAST_OPEN, Close::Abortive);
     scene.expect(Step::Settled);
+    given_up.pass(COOKIE_WAIT);
+    given_up.expect_close(FAST_OPEN, Close::Abortive);
+    given_up.expect(Step::Settled);
 }
 
 #[test]
@@ -909,6 +913,22 @@ fn r16_write_then_drop_is_delivered() {
     given_up.pass(3000 * MS);
     given_up.expect_close(FAST_OPEN, Close::Abortive);
     given_up.expect(Step::Settled);
+}
+
+#[test]
+fn r16_a_delivery_by_fast_open_does_not_stand_for_that_by_plain() {
+    let mut scene = Scene::racing(setup());
+    scene.race.abandon(scene.now);
+    scene.opens(FAST_OPEN);
+    scene.expect_shutdown(FAST_OPEN);
+    scene.expect_close(FAST_OPEN, Close::Graceful);
+    // Who knows whether that path let it pass.
+    scene.expect_wait(None);
+    scene.opens(PLAIN);
+    scene.expect_write(PLAIN, b"hello");
+    scene.expect_shutdown(PLAIN);
+    scene.expect_close(PLAIN, Close::Graceful);
+    scene.expect(Step::Settled);
 }
 
 #[test]

@@ -167,7 +167,6 @@ impl Race {
     fn says_nothing(&self, id: AttemptId, event: Event) -> bool {
         match event {
             Event::Finished => !self.owes_fin(id),
-            Event::Quiet => self.to_look_at().is_none(),
             Event::Ended => self.chosen == Some(id),
             _ => false,
         }

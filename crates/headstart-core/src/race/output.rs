@@ -85,7 +85,6 @@ impl Race {
             return 0;
         };
         match (self.chosen, self.log.boundary()) {
-            (Some(chosen), _) if chosen != id => 0,
             // The network may deliver a SYN twice: it carries the flight, no
             // more (R13), and plain's carries nothing.
             _ if attempt.state == State::Due && attempt.is(AttemptKind::Plain) => 0,

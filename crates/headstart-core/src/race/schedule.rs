@@ -150,10 +150,10 @@ impl Race {
 
     /// When the next turn comes, if time alone brings it.
     pub(super) fn next_turn(&self) -> Option<Instant> {
-        if self.chosen.is_some() || self.next_turn_is_stopped() {
-            return None;
+        match self.next_turn_is_stopped() {
+            true => None,
+            false => self.turns.next_due(),
         }
-        self.turns.next_due()
     }
 
     fn turn_is_due(&self) -> bool {
@@ -163,19 +163,18 @@ impl Race {
         if self.turns.come == 0 {
             return true;
         }
-        if let Some(id) = self.chosen {
-            return self.state(id) == State::Waiting;
-        }
         !self.next_turn_is_stopped() && (self.now >= due || self.leader_is_out())
     }
 
     fn next_turn_is_stopped(&self) -> bool {
-        self.open_plain().is_some()
-            && self
-                .turns
-                .list
-                .get(self.turns.come)
-                .is_some_and(|turn| turn.stops_at_open)
+        let stops_at_open = |turn: &Turn| turn.stops_at_open;
+        self.chosen.is_some()
+            || self.open_plain().is_some()
+                && self
+                    .turns
+                    .list
+                    .get(self.turns.come)
+                    .is_some_and(stops_at_open)
     }
 
     /// The first attempt of a turn, from which the time to the next counts.
@@ -228,12 +227,10 @@ impl Race {
         self.keep_turns();
     }
 
-    /// Something failed, and all that is left is Fast Open without a flight:
+    /// Plain has failed, and all that is left is Fast Open without a flight:
     /// plain alone would report the failure now.
     pub(super) fn is_stalled(&self) -> bool {
-        let failed =
-            |attempt: &Attempt| attempt.is(AttemptKind::Plain) && attempt.state == State::Out;
-        self.attempts.iter().any(failed)
+        !self.fast_open_only()
             && self.attempts.iter().all(|attempt| match attempt.state {
                 State::Waiting => attempt.is(AttemptKind::FastOpen),
                 state => !state.contends(),
@@ -249,9 +246,7 @@ impl Race {
                 State::Handshake {
                     cookie_request: true,
                     ..
-                } if plain_open && self.chosen != Some(id) => {
-                    self.fetch_only(id);
-                }
+                } if plain_open => self.fetch_only(id),
                 State::Fetching { until } if self.now >= until => {
                     if let Some(attempt) = self.attempts.get_mut(id.index()) {
                         attempt.state = State::Out;

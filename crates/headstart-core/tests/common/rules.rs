@@ -239,8 +239,11 @@ fn r12_extra_attempts_are_optional(before: &Snapshot, action: Action, world: &Wo
     let others_out = legs(world)
         .filter(|other| *other != index && before.attempts[*other].phase.contends())
         .all(|other| !world.contends(other));
-    // Fast Open alone, without a flight, is no way on.
-    let no_flight = !matches!(world.snap.flight, FlightPhase::Complete(1..));
+    // Fast Open alone, without a flight that a SYN carries, is no way on.
+    let no_flight = match world.snap.flight {
+        FlightPhase::Complete(end) => end == 0 || end > world.setup.syn_payload,
+        _ => true,
+    };
     rule!(
         !others_out
             || before
