@@ -54,9 +54,9 @@ pub(crate) enum Command {
     Race(RaceArgs),
     /// Echo every byte, behind a gate that admits each first message once
     ///
-    /// Listens on ADDR, reads each connection's first message, resets later copies
-    /// of messages seen before, and sends back every byte that it gets, until the
-    /// client has finished. Ends on SIGINT or SIGTERM.
+    /// Listens on ADDR, reads each connection's first message, joins copies of it
+    /// into one connection (or resets them, if the first came by plain TCP), and
+    /// sends back every byte that it gets, until the client has finished. Ends on SIGINT or SIGTERM.
     Serve(ServeArgs),
 }
 
@@ -130,6 +130,11 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) no_debounce: bool,
 
+    /// Reset the second copy of a message that came by Fast Open, where
+    /// otherwise both are answered until the client has shown which one it uses
+    #[arg(long)]
+    pub(crate) no_pairing: bool,
+
     /// Do not ask the kernel for Fast Open
     #[arg(long = "no-fastopen")]
     pub(crate) no_fast_open: bool,
@@ -161,10 +166,6 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// All of them, in the order in which they are shown.
-    #[cfg(target_os = "linux")]
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::FastOpen, Self::Headstart];
-
     /// Its name in arguments and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {

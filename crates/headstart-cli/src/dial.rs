@@ -84,8 +84,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client on the runtime that this is called in.
-    pub(crate) fn new(mode: Mode) -> io::Result<Self> {
+    /// A client on the runtime that this is called in, of servers that treat
+    /// second copies as `peer` says.
+    pub(crate) fn new(mode: Mode, peer: Peer) -> io::Result<Self> {
         let runtime = Tokio::current()?;
         let kinds = match mode {
             Mode::Plain => Kinds::PlainOnly,
@@ -94,7 +95,7 @@ impl Client {
         };
         let dialer = Dialer::builder_on(runtime.clone())
             .token()
-            .peer(Peer::FirstCome)
+            .peer(peer)
             .kinds(kinds)
             .build()?;
         Ok(Self { runtime, dialer })

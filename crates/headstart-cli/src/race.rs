@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headstart_io::Target;
+use headstart_tokio::Peer;
 use headstart_tokio::core::race::AttemptKind;
 use serde::Serialize;
 
@@ -25,7 +26,8 @@ pub(crate) fn run(args: &RaceArgs) -> Result<Done, Stop> {
 }
 
 async fn dial_all(args: &RaceArgs) -> Result<Done, Stop> {
-    let client = Client::new(args.mode).map_err(|error| Stop::because("starting", error))?;
+    let client = Client::new(args.mode, Peer::FirstCome)
+        .map_err(|error| Stop::because("starting", error))?;
     let plan = Plan {
         size: args.size,
         exchanges: args.exchanges,

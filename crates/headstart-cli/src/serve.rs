@@ -46,6 +46,7 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
         note: fast_open.to_string(),
         framing: args.framing.name(),
         debounce: !args.no_debounce,
+        pairing: gate.pairs(),
     }));
     let echoed = Arc::new(Echoed::default());
     let reason = loop {
@@ -89,6 +90,7 @@ fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
             builder
                 .listen_options(ListenOptions::new().fast_open(queue))
                 .debounce(!args.no_debounce)
+                .pairing(!args.no_pairing)
                 .message_timeout(args.message_timeout)
                 .message_max(args.message_max)
                 .watcher(move |event| {
@@ -144,6 +146,19 @@ pub(crate) struct Summary {
     /// First messages admitted.
     first: u64,
     duplicates: u64,
+    /// Messages by Fast Open that were kept open for copies, and those that
+    /// were not for want of room.
+    pairs: u64,
+    unpaired: u64,
+    /// Copies that were joined with the first.
+    joined: u64,
+    /// What became of pairs.
+    won_by_plain: u64,
+    won_by_fast_open: u64,
+    expired: u64,
+    cut_short: u64,
+    /// Bytes of answers that were written to joined copies.
+    bytes_copied: u64,
     malformed: u64,
     timeouts: u64,
     /// Connections that ended before their first message was whole.
@@ -166,6 +181,14 @@ impl Summary {
             accepted: gate.accepted,
             first: gate.first,
             duplicates: gate.duplicates,
+            pairs: gate.pairs,
+            unpaired: gate.unpaired,
+            joined: gate.joined,
+            won_by_plain: gate.won_by_plain,
+            won_by_fast_open: gate.won_by_fast_open,
+            expired: gate.expired,
+            cut_short: gate.cut_short,
+            bytes_copied: gate.bytes_copied,
             malformed: gate.malformed,
             timeouts: gate.timeouts,
             closed: gate.closed,

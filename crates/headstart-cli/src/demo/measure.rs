@@ -6,17 +6,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use headstart_lab::{Family, Lab, Rule};
+use headstart_tokio::Peer;
 use tokio::runtime::Runtime;
 
 use super::path::Path;
 use super::row::{Column, Row, Sample};
 use super::server::{Calls, Server};
-use crate::cli::Mode;
+use super::way::Way;
 use crate::dial::{Client, Dialled, Plan};
 
-/// Dials of each mode, as long as they are quick.
+/// Dials in each way, as long as they are quick.
 const DIALS: usize = 5;
-/// A mode whose dials have taken longer than this gets no further dial.
+/// A way whose dials have taken longer than this gets no further dial.
 const ENOUGH: Duration = Duration::from_secs(1);
 /// Bytes of each first flight.
 const SIZE: usize = 512;
@@ -59,7 +60,7 @@ pub(super) fn row(path: Path, setting: &Setting) -> io::Result<Row> {
     let columns = match path {
         Path::FirstContact => first_contacts(path, setting)?,
         Path::NoFastOpen | Path::Under(_) => {
-            Site::build(path, setting)?.measure(&Mode::ALL, DIALS)?
+            Site::build(path, setting)?.measure(&Way::ALL, DIALS)?
         }
     };
     Ok(Row::new(path, columns))
@@ -68,16 +69,16 @@ pub(super) fn row(path: Path, setting: &Setting) -> io::Result<Row> {
 /// Dials that have no cookie: each in a lab of its own, since it leaves one.
 fn first_contacts(path: Path, setting: &Setting) -> io::Result<Vec<Column>> {
     let mut columns = Vec::new();
-    for mode in Mode::ALL {
+    for way in Way::ALL {
         let began = Instant::now();
         let mut samples = Vec::new();
         while goes_on(samples.len(), DIALS, began) {
             let site = Site::build(path, setting)?;
-            for column in site.measure(&[mode], 1)? {
+            for column in site.measure(&[way], 1)? {
                 samples.extend(column.dials);
             }
         }
-        columns.extend(Column::new(mode, samples));
+        columns.extend(Column::new(way, samples));
     }
     Ok(columns)
 }
@@ -99,10 +100,14 @@ impl<'a> Site<'a> {
             lab.server().set_fast_open(0x1)?;
         }
         let calls = Calls::default();
-        let address = server_address(&lab);
-        let mut servers = vec![Server::start(lab.server(), address, calls.clone())?];
-        if path.is_balanced() {
-            servers.push(Server::start(lab.second_server(), address, calls.clone())?);
+        let mut hosts = vec![lab.server()];
+        hosts.extend(path.is_balanced().then(|| lab.second_server()));
+        let mut servers = Vec::new();
+        for host in hosts {
+            for peer in [Peer::FirstCome, Peer::Pairing] {
+                let address = server_address(&lab, peer);
+                servers.push(Server::start(host, address, peer, calls.clone())?);
+            }
         }
         Ok(Self {
             path,
@@ -113,8 +118,8 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Measures so many dials of each mode, from the client's host.
-    fn measure(&self, modes: &[Mode], dials: usize) -> io::Result<Vec<Column>> {
+    /// Measures so many dials in each way, from the client's host.
+    fn measure(&self, ways: &[Way], dials: usize) -> io::Result<Vec<Column>> {
         self.lab.client().run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -124,30 +129,30 @@ impl<'a> Site<'a> {
             }
             self.lab.set_rule(self.path.rule());
             let mut dialled = Vec::new();
-            for mode in modes {
-                dialled.push((*mode, self.dial_some(&runtime, *mode, dials)?));
+            for way in ways {
+                dialled.push((*way, self.dial_some(&runtime, *way, dials)?));
             }
             thread::sleep(self.setting.rtt * LATE + self.path.late());
-            let columns = dialled.into_iter().filter_map(|(mode, dialled)| {
-                Column::new(mode, dialled.into_iter().map(|d| self.sample(d)).collect())
+            let columns = dialled.into_iter().filter_map(|(way, dialled)| {
+                Column::new(way, dialled.into_iter().map(|d| self.sample(d)).collect())
             });
             Ok(columns.collect())
         })?
     }
 
-    fn dial_some(&self, runtime: &Runtime, mode: Mode, most: usize) -> io::Result<Vec<Dialled>> {
+    fn dial_some(&self, runtime: &Runtime, way: Way, most: usize) -> io::Result<Vec<Dialled>> {
         let began = Instant::now();
         let mut dialled = Vec::new();
         while goes_on(dialled.len(), most, began) {
-            dialled.push(self.dial(runtime, mode)?);
+            dialled.push(self.dial(runtime, way)?);
         }
         Ok(dialled)
     }
 
-    fn dial(&self, runtime: &Runtime, mode: Mode) -> io::Result<Dialled> {
-        let target = server_address(&self.lab).into();
+    fn dial(&self, runtime: &Runtime, way: Way) -> io::Result<Dialled> {
+        let target = server_address(&self.lab, way.peer()).into();
         runtime.block_on(async {
-            let client = Client::new(mode)?;
+            let client = Client::new(way.mode(), way.peer())?;
             Ok(client.dial(target, self.setting.plan()).await)
         })
     }
@@ -163,12 +168,12 @@ impl<'a> Site<'a> {
         if self.path.wants_experimental_cookie() {
             // A server that gives no cookie makes Linux ask in the older way.
             self.lab.server().set_fast_open(0x1)?;
-            self.dial(runtime, Mode::FastOpen)?;
+            self.dial(runtime, Way::FastOpen)?;
             self.lab.server().set_fast_open(0x3)?;
         }
         for _ in 0..COOKIE_TRIES {
-            self.dial(runtime, Mode::FastOpen)?;
-            if self.dial(runtime, Mode::FastOpen)?.syn_data {
+            self.dial(runtime, Way::FastOpen)?;
+            if self.dial(runtime, Way::FastOpen)?.syn_data {
                 return Ok(());
             }
         }
@@ -183,6 +188,11 @@ fn goes_on(dials: usize, most: usize, began: Instant) -> bool {
     dials == 0 || (dials < most && began.elapsed() < ENOUGH)
 }
 
-fn server_address(lab: &Lab) -> SocketAddr {
-    SocketAddr::new(lab.server_addr(Family::V4), PORT)
+/// Servers that differ in what they do with a second copy differ by port.
+fn server_address(lab: &Lab, peer: Peer) -> SocketAddr {
+    let port = match peer {
+        Peer::Pairing => PORT,
+        Peer::FirstCome | Peer::Unaware => PORT + 1,
+    };
+    SocketAddr::new(lab.server_addr(Family::V4), port)
 }

@@ -5,6 +5,7 @@ mod path;
 mod row;
 mod server;
 mod table;
+mod way;
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;

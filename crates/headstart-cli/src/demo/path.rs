@@ -21,6 +21,9 @@ impl Path {
     pub(super) fn all() -> Vec<Self> {
         let mut paths = Vec::new();
         for rule in Rule::ALL {
+            if matches!(rule, Rule::BlackholeAfter(_)) {
+                paths.extend([1, 2].map(Rule::BlackholeAfter).map(Self::Under));
+            }
             if !matches!(rule, Rule::RandomLoss { .. }) {
                 paths.push(Self::Under(rule));
             }
@@ -36,6 +39,8 @@ impl Path {
         match self {
             Self::FirstContact => "first-contact",
             Self::NoFastOpen => "server-without-fast-open",
+            Self::Under(Rule::BlackholeAfter(1)) => "blackhole-after-1",
+            Self::Under(Rule::BlackholeAfter(2)) => "blackhole-after-2",
             Self::Under(rule) => rule.name(),
         }
     }
@@ -45,6 +50,8 @@ impl Path {
         match self {
             Self::FirstContact => "first contact: no cookie yet",
             Self::NoFastOpen => "a server without Fast Open",
+            Self::Under(Rule::BlackholeAfter(1)) => "drops everything after the SYN with data",
+            Self::Under(Rule::BlackholeAfter(2)) => "drops everything after the answer to it",
             Self::Under(rule) => rule.summary(),
         }
     }

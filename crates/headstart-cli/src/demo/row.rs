@@ -4,8 +4,8 @@ use headstart_tokio::core::race::AttemptKind;
 use serde::Serialize;
 
 use super::path::Path;
+use super::way::Way;
 use crate::attempts::{AttemptLine, kind_name};
-use crate::cli::Mode;
 use crate::dial::Dialled;
 use crate::output::micros;
 
@@ -17,7 +17,8 @@ pub(super) struct Row {
     summary: &'static str,
     /// The middlebox, in the lab's words.
     rule: String,
-    pub(super) modes: Vec<Column>,
+    #[serde(rename = "modes")]
+    pub(super) columns: Vec<Column>,
 }
 
 fn path_name<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
@@ -25,18 +26,18 @@ fn path_name<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, 
 }
 
 impl Row {
-    pub(super) fn new(path: Path, modes: Vec<Column>) -> Self {
+    pub(super) fn new(path: Path, columns: Vec<Column>) -> Self {
         Self {
             path,
             summary: path.summary(),
             rule: path.rule().to_string(),
-            modes,
+            columns,
         }
     }
 
-    /// The column of a mode.
-    pub(super) fn column(&self, mode: Mode) -> Option<&Column> {
-        self.modes.iter().find(|column| column.mode == mode)
+    /// The column of a way to dial.
+    pub(super) fn column(&self, way: Way) -> Option<&Column> {
+        self.columns.iter().find(|column| column.way == way)
     }
 }
 
@@ -44,28 +45,24 @@ impl Row {
 /// the middle, failed dials counted as the slowest.
 #[derive(Debug, Serialize)]
 pub(super) struct Column {
-    #[serde(serialize_with = "mode_name")]
-    pub(super) mode: Mode,
+    #[serde(rename = "mode", serialize_with = "way_name")]
+    pub(super) way: Way,
     #[serde(flatten)]
     pub(super) middle: Sample,
     pub(super) dials: Vec<Sample>,
 }
 
-fn mode_name<S: serde::Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(mode.name())
+fn way_name<S: serde::Serializer>(way: &Way, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(way.name())
 }
 
 impl Column {
     /// A column of at least one dial.
-    pub(super) fn new(mode: Mode, dials: Vec<Sample>) -> Option<Self> {
+    pub(super) fn new(way: Way, dials: Vec<Sample>) -> Option<Self> {
         let mut sorted: Vec<_> = dials.iter().collect();
         sorted.sort_by_key(|sample| sample.first_byte_us.unwrap_or(u64::MAX));
         let middle = (*sorted.get(sorted.len() / 2)?).clone();
-        Some(Self {
-            mode,
-            middle,
-            dials,
-        })
+        Some(Self { way, middle, dials })
     }
 
     /// The number of admissions that differs from one, if a dial had such.

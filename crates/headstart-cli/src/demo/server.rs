@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use headstart_lab::Host;
-use headstart_tokio::{Admitted, Framing, Gate};
+use headstart_tokio::{Admitted, Framing, Gate, Peer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
@@ -56,8 +56,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server on a host, and waits until it listens.
-    pub(super) fn start(host: &Host, address: SocketAddr, calls: Calls) -> io::Result<Self> {
+    /// Starts a server on a host that treats second copies as `peer` says, and waits until it listens.
+    pub(super) fn start(
+        host: &Host,
+        address: SocketAddr,
+        peer: Peer,
+        calls: Calls,
+    ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = mpsc::sync_channel(1);
         let thread = host.spawn(move || {
@@ -65,7 +70,7 @@ impl Server {
                 .enable_all()
                 .build();
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(address, calls, ready, stopped)),
+                Ok(runtime) => runtime.block_on(serve(address, peer, calls, ready, stopped)),
                 // The other end waits for exactly one message.
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -92,11 +97,14 @@ impl Drop for Server {
 
 async fn serve(
     address: SocketAddr,
+    peer: Peer,
     calls: Calls,
     ready: mpsc::SyncSender<io::Result<()>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let gate = match Gate::builder(Framing::token()).and_then(|gate| gate.bind(address)) {
+    let gate = Gate::builder(Framing::token())
+        .and_then(|gate| gate.pairing(peer == Peer::Pairing).bind(address));
+    let gate = match gate {
         Ok(gate) => gate,
         Err(error) => return drop(ready.send(Err(error))),
     };

@@ -8,7 +8,7 @@ use headstart_lab::Rule;
 use super::measure::Setting;
 use super::path::Path;
 use super::row::{Column, Row};
-use crate::cli::Mode;
+use super::way::Way;
 use crate::output::millis;
 
 /// By how many round trips an answer may be late and still count as in time.
@@ -32,14 +32,9 @@ impl fmt::Display for Table<'_> {
             .set_style(TableComponent::HeaderLines, '-')
             .set_content_arrangement(ContentArrangement::Dynamic)
             .enforce_styling();
-        let titles = [
-            "the path ...",
-            "plain",
-            "Fast Open alone",
-            "Headstart",
-            "answered by",
-        ];
-        table.set_header(titles);
+        let titles = Way::ALL.map(Way::title);
+        let ends = ["the path ...", "answered by"];
+        table.set_header([&ends[..1], &titles, &ends[1..]].concat());
         for row in self.rows {
             table.add_row(cells(row, &mut notes));
         }
@@ -58,16 +53,14 @@ impl fmt::Display for Table<'_> {
 
 fn cells(row: &Row, notes: &mut Notes) -> Vec<Cell> {
     let mut cells = vec![Cell::new(row.path.summary())];
-    for mode in Mode::ALL {
-        let (text, color) = match row.column(mode) {
+    for way in Way::ALL {
+        let (text, color) = match row.column(way) {
             Some(column) => figure(column),
             None => ("not measured".into(), BAD),
         };
-        let note = match mode {
-            Mode::Headstart => note(row),
-            Mode::Plain | Mode::FastOpen => None,
-        };
-        let mark = note.map(|note| notes.mark(note)).unwrap_or_default();
+        let mark = note(row, way)
+            .map(|note| notes.mark(note))
+            .unwrap_or_default();
         let cell = Cell::new(format!("{text}{mark}"));
         cells.push(match color {
             Some(color) => cell.fg(color),
@@ -75,7 +68,7 @@ fn cells(row: &Row, notes: &mut Notes) -> Vec<Cell> {
         });
     }
     cells.push(Cell::new(
-        row.column(Mode::Headstart)
+        row.column(Way::Headstart)
             .map(answered_by)
             .unwrap_or_default(),
     ));
@@ -128,10 +121,10 @@ fn answered_by(column: &Column) -> &'static str {
     }
 }
 
-/// What is to be said of a row's Headstart column.
-fn note(row: &Row) -> Option<&'static str> {
-    let ours = row.column(Mode::Headstart)?;
-    let plain = row.column(Mode::Plain)?.middle.round_trips;
+/// What is to be said of a race that was no better than plain.
+fn note(row: &Row, way: Way) -> Option<&'static str> {
+    let ours = row.column(way).filter(|_| way.is_race())?;
+    let plain = row.column(Way::Plain)?.middle.round_trips;
     if ours.middle.then.is_some() {
         return Some(
             "the path lets the first reply pass and then dies. The race was over by then: only \
@@ -156,13 +149,14 @@ fn note(row: &Row) -> Option<&'static str> {
     );
     match (late, lossy) {
         (false, _) => None,
+        (true, _) if way == Way::Headstart => Some("late for a reason that is not known."),
         (true, true) => Some(
-            "the gate debounces first-come: the Fast Open copy came first and was served, the \
+            "a server that only debounces takes the first copy that comes: that was the Fast Open copy; the \
              plain copy was turned away as its duplicate, and the answer waits until what was \
              lost on the Fast Open connection is sent again.",
         ),
         (true, false) => Some(
-            "the gate debounces first-come: the Fast Open copy came first and was served, the \
+            "a server that only debounces takes the first copy that comes: that was the Fast Open copy; the \
              plain copy was turned away as its duplicate, and on the Fast Open connection no \
              answer can come back.",
         ),

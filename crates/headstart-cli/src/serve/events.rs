@@ -34,6 +34,8 @@ pub(super) struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     debounce: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pairing: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<&'static str>,
@@ -52,6 +54,7 @@ pub(super) struct Listening {
     pub(super) note: String,
     pub(super) framing: &'static str,
     pub(super) debounce: bool,
+    pub(super) pairing: bool,
 }
 
 impl Event {
@@ -63,6 +66,7 @@ impl Event {
             fast_open_state: Some(listening.note.clone()),
             framing: Some(listening.framing),
             debounce: Some(listening.debounce),
+            pairing: Some(listening.pairing),
             ..Self::default()
         }
     }
@@ -87,6 +91,19 @@ impl Event {
                     output::millis(*age)
                 )),
                 ..Self::from("duplicate", *peer)
+            },
+            GateEvent::Paired {
+                peer,
+                via,
+                age,
+                copies,
+            } => Self {
+                via: Some(via_name(*via)),
+                reason: Some(format!(
+                    "copy {copies}, {} after the first, joined with it",
+                    output::millis(*age)
+                )),
+                ..Self::from("paired", *peer)
             },
             GateEvent::Malformed { peer, error } => Self {
                 reason: Some(error.to_string()),
@@ -127,7 +144,7 @@ impl Event {
     /// For people.
     fn words(&self) -> String {
         let style = match self.event {
-            "admitted" | "listening" => GOOD,
+            "admitted" | "paired" | "listening" => GOOD,
             "malformed" | "accept_failed" => BAD,
             _ => ODD,
         };
@@ -249,16 +266,18 @@ impl Summary {
             accepted,
             first,
             duplicates,
+            joined,
             malformed,
             timeouts,
             closed,
             ..
         } = self;
         let mut text = format!(
-            "{accepted} connections: {first} admitted, {duplicates} duplicates, \
+            "{accepted} connections: {first} admitted, {joined} paired, {duplicates} duplicates, \
              {malformed} malformed, {timeouts} timed out, {closed} closed early"
         );
         for (count, what) in [
+            (self.unpaired, "not paired for want of room"),
             (self.evicted, "evicted"),
             (self.accept_errors, "failed accepts"),
             (self.broken, "broken after admission"),

@@ -24,6 +24,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_race_is_won_by_data_in_the_syn();
             Ok(())
         }),
+        Trial::test("copies_are_joined_unless_that_is_off", || {
+            copies_are_joined_unless_that_is_off();
+            Ok(())
+        }),
         Trial::test("a_closed_port_with_a_cached_cookie_is_refused", || {
             a_closed_port_with_a_cached_cookie_is_refused();
             Ok(())
@@ -119,6 +123,32 @@ fn a_race_is_won_by_data_in_the_syn() {
         .filter(|event| event["via"] == "fastopen")
         .count();
     assert_eq!(by_fast_open, 2 * DIALS);
+}
+
+/// Where the first answer to a SYN with data is lost, only a server that pairs
+/// answers on the other connection.
+fn copies_are_joined_unless_that_is_off() {
+    for (extra, event, slow) in [
+        (&[][..], "paired", false),
+        (&["--no-pairing"], "duplicate", true),
+    ] {
+        let lab = Lab::builder().rtt(RTT).build().unwrap();
+        let arguments = [&["serve", SERVER, "--json"], extra].concat();
+        let serve = || Server::spawn(headstart(&arguments));
+        let server = lab.server().run(serve).unwrap();
+        assert_eq!(server.listening["pairing"], !slow);
+        fetch_cookie(&lab);
+        lab.set_rule(Rule::LoseFirstSynAck);
+        let output = on_client(&lab, &["race", SERVER, "--json"]);
+        assert!(output.status.success(), "{output:?}");
+        let dial = &json_lines(&output)[0];
+        assert_eq!(round_trips(&dial["first_byte_us"]) > 5.0, slow, "{dial}");
+        let (events, summary, _) = server.end(Signal::SIGTERM);
+        assert!(events.iter().any(|e| e["event"] == event), "{events:?}");
+        // The cookie's dial, and this one.
+        assert_eq!(summary["first"], 2, "{summary}");
+        assert_eq!(summary["joined"], u64::from(!slow), "{summary}");
+    }
 }
 
 fn a_closed_port_with_a_cached_cookie_is_refused() {

@@ -115,6 +115,11 @@ impl<R: Runtime> Gate<R> {
         self.shared.counts.snapshot()
     }
 
+    /// Whether copies of a message that came by Fast Open are joined.
+    pub fn pairs(&self) -> bool {
+        self.shared.settings.pairs.is_some()
+    }
+
     /// The memory of first messages, unless debouncing is off.
     pub fn claims(&self) -> Option<&Claims> {
         self.shared.settings.claims.as_ref()
