@@ -139,6 +139,6 @@ pub use scenario::{
 };
 pub use segment::OptionKind;
 pub use shrink::shrink;
-pub use stream::Statement;
+pub use stream::{SYN_PAYLOAD, Statement};
 pub use trace::Trace;
 pub use world::Counters;

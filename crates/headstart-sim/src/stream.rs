@@ -5,8 +5,9 @@ use headstart_core::FirstFlight;
 use headstart_core::framing::token::{HEADER_LEN, Id};
 use headstart_core::framing::{ByteOrder, Framing, LengthPrefix, NoiseHeader, PrefixWidth};
 
-/// Bytes of a flight that go into one SYN, as the core's users set it (IPv4).
-pub(crate) const SYN_PAYLOAD: usize = 1_400;
+/// Bytes of a flight that a SYN to any address is taken to carry, as the
+/// core's users set it for IPv4.
+pub const SYN_PAYLOAD: usize = 1_400;
 
 /// What the client states of its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

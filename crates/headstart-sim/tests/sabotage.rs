@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use headstart_core::config::{Peer, Schedule};
 use headstart_core::race::AttemptKind;
-use headstart_sim::{Act, Rule, Run, Scenario, Trigger, run_with};
+use headstart_sim::{Act, End, Rule, Run, Scenario, Trigger, run_with};
 use saboteur::{Saboteur, Wrong};
 
 fn sabotaged(scenario: &Scenario, wrong: Wrong) -> Run {
@@ -75,6 +75,14 @@ fn r3_bytes_of_another_connection() {
         Act::AwaitEnd,
     ];
     expect(&scenario, Wrong::ReadFromAny, "R3");
+}
+
+#[test]
+fn r3_an_end_is_no_reply() {
+    let mut scenario = plainest();
+    scenario.server.answer = 0;
+    scenario.server.end = End::HalfClose;
+    expect(&scenario, Wrong::HearReplies, "R3");
 }
 
 #[test]

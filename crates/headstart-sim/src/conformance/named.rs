@@ -76,7 +76,7 @@ const USES: [Change; 6] = [
 ];
 
 /// How the race is set, and what stands around it.
-const SETTINGS: [Change; 26] = [
+const SETTINGS: [Change; 27] = [
     ("a first contact", |s| s.race.cookie = None),
     ("a client without fast open", |s| s.race.fast_open = false),
     ("a server without fast open", |s| s.server.fast_open = false),
@@ -132,6 +132,10 @@ const SETTINGS: [Change; 26] = [
             Act::Shutdown,
             Act::AwaitEnd,
         ];
+    }),
+    ("an end and no answer", |s| {
+        s.server.answer = 0;
+        s.server.end = End::HalfClose;
     }),
     ("the server resets", |s| s.server.end = End::Reset),
     ("the server half-closes", |s| s.server.end = End::HalfClose),

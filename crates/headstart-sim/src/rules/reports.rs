@@ -27,6 +27,10 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
         let Some(socket) = flow.and_then(|flow| run.world.sockets.get(flow.client)) else {
             continue;
         };
+        let replied = attempt.first_byte.is_some();
+        found.require(!replied || socket.received() > 0, "R3", || {
+            format!("attempt {index} is said to have replied, and not a byte came")
+        });
         let sent = socket.tx.len();
         // The connection itself: what it could not send any more counts as
         // sent, and the application's own bytes come after.

@@ -27,6 +27,8 @@ pub enum Wrong {
     ReadFromAny,
     /// A cookie request is called data in the SYN.
     LieAboutSyn,
+    /// An end is taken for a reply.
+    HearReplies,
     /// Replies are not seen.
     Deaf,
     /// Reads fail while the race goes on.
@@ -48,7 +50,7 @@ pub enum Wrong {
 impl Wrong {
     /// Each, and the rule that it breaks.
     #[allow(dead_code, reason = "the test of the conformance entry has use for it")]
-    pub const ALL: [(Self, Option<&str>); 17] = [
+    pub const ALL: [(Self, Option<&str>); 18] = [
         (Self::Nothing, None),
         (Self::WriteToAll, Some("R6")),
         (Self::Garble, Some("R2")),
@@ -57,6 +59,7 @@ impl Wrong {
         (Self::FinishEarly, Some("R11")),
         (Self::CloseGently, Some("R10")),
         (Self::ReadFromAny, Some("R3")),
+        (Self::HearReplies, Some("R3")),
         (Self::LieAboutSyn, Some("report")),
         (Self::Deaf, Some("R15")),
         (Self::GiveUpReading, Some("R4")),
@@ -243,6 +246,9 @@ impl Transports for Tampered<'_> {
             let mut sink = [0; 1 << 16];
             let _ = self.net.read(socket, &mut sink);
             return self.net.peek(socket);
+        }
+        if self.wrong == Wrong::HearReplies && peeked == Ok(0) {
+            return Ok(1);
         }
         peeked
     }
