@@ -97,6 +97,12 @@ impl<R: Runtime> Dialer<R> {
         }
     }
 
+    /// The latest race, for a test that looks on.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn take_latest(&self) -> Option<Arc<crate::driver::Cell<Running<R>>>> {
+        self.shared.queue.take_latest()
+    }
+
     /// Races that are not settled: those undecided, those whose application is
     /// gone but whose bytes are not out, and handshakes that fetch a cookie.
     pub fn unsettled(&self) -> usize {

@@ -118,6 +118,9 @@ struct Work<W: Driven> {
     settling: Vec<Waker>,
     next_id: u64,
     closed: bool,
+    /// The latest, for a test that looks on.
+    #[cfg(all(test, not(shuttle)))]
+    latest: Option<Arc<Cell<W>>>,
 }
 
 /// What the driver has to do; shared with the dialer and its races.
@@ -136,6 +139,8 @@ impl<W: Driven> Queue<W> {
             settling: Vec::new(),
             next_id: 0,
             closed: false,
+            #[cfg(all(test, not(shuttle)))]
+            latest: None,
         };
         Arc::new(Self {
             work: Mutex::new(work),
@@ -154,7 +159,15 @@ impl<W: Driven> Queue<W> {
             queue: self.clone(),
         });
         work.live.insert(id, cell.clone());
+        #[cfg(all(test, not(shuttle)))]
+        work.latest.replace(cell.clone());
         cell
+    }
+
+    /// The latest, for a test that looks on.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn take_latest(&self) -> Option<Arc<Cell<W>>> {
+        lock(&self.work).latest.take()
     }
 
     /// No further races will come: the driver ends after the last.

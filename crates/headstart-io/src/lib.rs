@@ -65,6 +65,8 @@
 )]
 
 mod budget;
+#[cfg(all(test, not(shuttle)))]
+mod conformance;
 mod dialer;
 mod driver;
 mod epoch;
