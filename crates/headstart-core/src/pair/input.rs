@@ -17,6 +17,7 @@ impl Pair {
         let id = MemberId(self.members.len());
         self.members.push(Member::new(id, kind));
         self.deserted = None;
+        self.asking.hurry(self.now);
         self.advance();
         Some(id)
     }
@@ -35,6 +36,7 @@ impl Pair {
         self.tick(now);
         self.advance();
         if let Some(refusal) = self.refusal() {
+            self.wanting = refusal == Accepted::Full;
             return refusal;
         }
         let (mut offered, mut taken) = (false, 0_usize);
@@ -62,6 +64,7 @@ impl Pair {
     pub fn shutdown(&mut self, now: Instant) {
         self.tick(now);
         self.finishing = true;
+        self.wanting = false;
         self.advance();
     }
 
@@ -79,6 +82,7 @@ impl Pair {
     /// is the connection. For a gate that has too many pairs, or too large.
     pub fn conclude(&mut self, now: Instant) {
         self.tick(now);
+        self.concluded = true;
         if let Some(best) = self.best() {
             self.choose(best);
         }
@@ -94,8 +98,10 @@ impl Pair {
         };
         let (next, effect) = member.state.next(event, end);
         member.state = next;
-        if event == Event::Readable && !member.is_eligible() {
-            self.asking.ask(id);
+        match event {
+            Event::Readable if !member.is_eligible() => self.asking.ask(id),
+            Event::Wrote(_) | Event::Writable => self.asking.hurry(self.now),
+            _ => {}
         }
         self.take_effect(id, effect);
         self.advance();
@@ -108,13 +114,13 @@ impl Pair {
         };
         match effect {
             Effect::None => {}
-            Effect::Delivered(bytes) => self.delivered = self.delivered.saturating_add(bytes),
+            Effect::Delivered(received) => self.delivered = self.delivered.max(received),
             Effect::Ended => member.ended_at = Some(now),
             Effect::Failed => member.close = Some(Close::Abortive),
             Effect::Acked(more) => {
                 if more > 0 {
-                    self.proven.get_or_insert(now);
-                    self.asking.hurry();
+                    member.proven_at.get_or_insert(now);
+                    self.asking.hurry(now);
                 }
                 member.asked_at = Some(now);
                 self.asking.answered(id);
@@ -134,17 +140,19 @@ impl Pair {
             return Some(Accepted::Dead);
         }
         let chosen = self.get(self.chosen?)?.flow()?;
-        // From now on the log only empties, so that it ever does.
-        Some(match chosen.sent >= self.log.end() {
-            true => Accepted::Bound,
-            false => Accepted::Full,
-        })
+        if chosen.sent < self.log.end() {
+            // From now on the log only empties, so that it ever does.
+            return Some(Accepted::Full);
+        }
+        // While its next bytes are none that the application reads, it cannot
+        // be handed over, nor may that hold up the answer.
+        self.is_level(chosen).then_some(Accepted::Bound)
     }
 
     /// Lets go of what no member needs, and of members that hold up all
     /// others, once there is a need and a proof.
     pub(super) fn make_room(&mut self) {
-        if !self.wanting || self.log.room() > 0 || self.proven.is_none() {
+        if !self.wanting || self.log.room() > 0 {
             return;
         }
         let (base, end) = (self.log.base(), self.log.end());
@@ -156,7 +164,7 @@ impl Pair {
                 }
             }
         }
-        if self.live().any(Member::is_proven) {
+        if self.chosen.is_some() || self.live().any(Member::is_proven) {
             let floor = self.live().filter_map(Member::flow).map(|f| f.sent).min();
             self.log.forget_before(floor.unwrap_or(base));
         }

@@ -1,5 +1,6 @@
 //! One accepted connection of a pair: its states, and what each event does.
 
+use super::GRACE;
 use crate::race::{AttemptKind, Close};
 use crate::time::Instant;
 
@@ -97,7 +98,7 @@ pub(super) struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Effect {
     None,
-    /// The application got so many bytes.
+    /// The application has this many of the client's bytes.
     Delivered(u64),
     /// Its peer has sent FIN.
     Ended,
@@ -143,9 +144,12 @@ impl Flow {
             Event::Readable => self.readable = !self.ended,
             Event::Delivered(bytes) => {
                 self.received = self.received.saturating_add(bytes as u64);
-                effect = Effect::Delivered(bytes as u64);
+                effect = Effect::Delivered(self.received);
             }
-            Event::Discarded(bytes) => self.received = self.received.saturating_add(bytes as u64),
+            Event::Discarded(bytes) => {
+                self.received = self.received.saturating_add(bytes as u64);
+                self.readable &= bytes > 0;
+            }
             Event::Drained => self.readable = false,
             Event::Ended if self.ended => {}
             Event::Ended => {
@@ -187,6 +191,12 @@ impl Flow {
     pub(super) const fn has_brought(self) -> bool {
         self.received > 0 || self.readable
     }
+
+    /// Whether there are bytes to be read that the application, which has
+    /// `delivered`, does not have.
+    pub(super) const fn is_fresh(self, delivered: u64) -> bool {
+        self.readable && self.received >= delivered
+    }
 }
 
 /// A member, and what is still to be done about its socket.
@@ -200,6 +210,8 @@ pub(super) struct Member {
     pub(super) ended_at: Option<Instant>,
     /// When it was last asked.
     pub(super) asked_at: Option<Instant>,
+    /// When its path was first known to work both ways.
+    pub(super) proven_at: Option<Instant>,
     /// Whether it was made the connection.
     pub(super) won: bool,
 }
@@ -213,6 +225,7 @@ impl Member {
             close: None,
             ended_at: None,
             asked_at: None,
+            proven_at: None,
             won: false,
         }
     }
@@ -232,15 +245,21 @@ impl Member {
         matches!(self.state, State::Out(Outcome::Delivered))
     }
 
-    /// Whether its path is known to work both ways.
-    pub(super) fn is_proven(&self) -> bool {
-        self.flow().is_some_and(|flow| flow.acked > 0)
+    /// Whether its path is known to have worked both ways.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.proven_at.is_some()
     }
 
     /// Whether the client's bytes may choose it: the handshake of a plain
     /// connection has gone both ways.
     pub(super) fn is_eligible(&self) -> bool {
         self.kind == AttemptKind::Plain || self.is_proven()
+    }
+
+    /// Whether, when its FIN may count beside another without, it was alive.
+    pub(super) fn is_sure(&self) -> bool {
+        self.ended_at
+            .is_some_and(|at| self.asked_at >= Some(at.saturating_add(GRACE)))
     }
 
     pub(super) const fn outcome(&self) -> Outcome {

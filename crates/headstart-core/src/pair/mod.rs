@@ -54,6 +54,7 @@
 //! ```
 
 mod choice;
+mod ending;
 mod input;
 mod log;
 mod member;
@@ -92,14 +93,16 @@ pub struct Pair {
     chosen: Option<MemberId>,
     /// When a member's bytes first spoke for it, though others stay for now.
     spoken: Option<Instant>,
-    /// When the first member was proven.
-    proven: Option<Instant>,
     asking: Asking,
     /// A write was refused for want of room.
     wanting: bool,
     finishing: bool,
     /// When the application went.
     abandoned: Option<Instant>,
+    /// When a client had the whole answer of an application that is gone.
+    served: Option<Instant>,
+    /// Nobody else may join.
+    concluded: bool,
     /// The client will send no more.
     ended: bool,
     /// Since when no member is left.
@@ -113,17 +116,18 @@ impl Pair {
         Self {
             now,
             began: now,
-            log: Log::new(config.log_max),
+            log: Log::new(config.log_max.clamp(1, LOG_LIMIT)),
             config,
             members: Vec::from([Member::new(MemberId(0), AttemptKind::FastOpen)]),
             delivered: 0,
             chosen: None,
             spoken: None,
-            proven: None,
             asking: Asking::default(),
             wanting: false,
             finishing: false,
             abandoned: None,
+            served: None,
+            concluded: false,
             ended: false,
             deserted: None,
         }
@@ -152,28 +156,21 @@ impl Pair {
 
     /// Whether any member's way back has worked.
     pub fn is_proven(&self) -> bool {
-        self.proven.is_some()
+        self.members.iter().any(Member::is_proven)
     }
 
     /// Whether a further copy of the message would be a member.
     pub fn may_join(&self) -> bool {
+        self.has_place() && self.now < self.window_end() && !self.is_dead()
+    }
+
+    /// Whether a further copy would be a member if it came early enough.
+    fn has_place(&self) -> bool {
         self.chosen.is_none()
-            && self.now < self.window_end()
+            && self.served.is_none()
+            && !self.concluded
             && self.log.is_whole()
             && self.members.len() < MEMBERS_MAX
-            && !self.is_delivered()
-            && !self.is_dead()
-    }
-
-    /// Whether the whole answer, and its end, reached a client whose
-    /// application here is gone.
-    fn is_delivered(&self) -> bool {
-        self.members.iter().any(Member::is_delivered)
-    }
-
-    /// Whether no member is the connection, or can become it.
-    fn is_dead(&self) -> bool {
-        self.desertion_end().is_some_and(|end| self.now >= end)
     }
 
     fn window_end(&self) -> Instant {
@@ -200,7 +197,11 @@ impl Pair {
     /// Brings everything that follows from the state and the time up to date.
     fn advance(&mut self) {
         self.make_room();
-        self.decide();
+        if self.chosen.is_none() {
+            self.decide();
+            // A choice needs less of the log.
+            self.make_room();
+        }
         self.see_end();
         self.close_delivered();
         self.note_desertion();

@@ -1,6 +1,6 @@
 //! What a pair asks of its driver, and what it hands over.
 
-use super::member::{Member, State};
+use super::member::{Flow, Member, State};
 use super::{MemberId, Pair};
 use crate::race::Close;
 use crate::time::Instant;
@@ -44,7 +44,7 @@ pub enum Accepted {
     /// None: the log is full until a member is proven, or being emptied.
     Full,
     /// None: the connection is chosen and has all that came before.
-    /// [`Pair::take`] it and write to it directly.
+    /// [`Pair::take`] succeeds: write to it directly.
     Bound,
     /// None: the answer was ended.
     Finished,
@@ -110,11 +110,7 @@ impl Pair {
 
     /// Where the application is to read.
     pub fn source(&self) -> Source {
-        let fresh = |member: &&Member| {
-            member
-                .flow()
-                .is_some_and(|flow| flow.readable && flow.received >= self.delivered)
-        };
+        let fresh = |member: &&Member| self.is_fresh(member);
         // From the one that is likely to stay, if it may be chosen.
         let from = self
             .live()
@@ -134,22 +130,18 @@ impl Pair {
     /// are none of the pair's business. `Some` once.
     pub fn take(&mut self) -> Option<MemberId> {
         let id = self.chosen?;
-        let (end, finishing, delivered) = (self.log.end(), self.finishing, self.delivered);
-        if self.abandoned.is_some() {
+        let flow = self.get(id)?.flow()?;
+        let sent = flow.sent >= self.log.end() && (flow.finished || !self.finishing);
+        if !sent || !self.is_level(flow) || self.abandoned.is_some() {
             return None;
         }
-        let member = self.members.get_mut(id.0)?;
-        let flow = member.flow()?;
-        let ready = flow.sent >= end && flow.received >= delivered;
-        if !ready || (finishing && !flow.finished) {
-            return None;
-        }
-        member.state = State::Taken;
+        self.members.get_mut(id.0)?.state = State::Taken;
         self.log.release();
         Some(id)
     }
 
-    /// Whether a write would be taken, or refused for good.
+    /// Whether a write that was refused as [`Accepted::Full`] would now be taken,
+    /// or refused for good.
     pub fn has_room(&self) -> bool {
         match self.refusal() {
             None => self.log.room() > 0,
@@ -197,6 +189,17 @@ impl Pair {
         self.log.len()
     }
 
+    /// Whether what this member brings next is what the application reads next.
+    pub(super) fn is_level(&self, flow: Flow) -> bool {
+        flow.received >= self.delivered || flow.ended
+    }
+
+    pub(super) fn is_fresh(&self, member: &Member) -> bool {
+        member
+            .flow()
+            .is_some_and(|flow| flow.is_fresh(self.delivered))
+    }
+
     fn close_step(&mut self) -> Option<Step> {
         self.members.iter_mut().find_map(|member| {
             let close = member.close.take()?;
@@ -211,8 +214,9 @@ impl Pair {
 
     fn deadline(&self) -> Option<Instant> {
         [
-            self.asking.again(),
+            self.asking.again().map(|(at, _)| at),
             self.end_known_at(),
+            self.window_closes_at(),
             self.patience_end(),
             self.desertion_end(),
         ]

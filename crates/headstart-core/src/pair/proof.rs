@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::Pair;
-use super::member::{Member, MemberId};
+use super::member::{Flow, Member, MemberId};
 use crate::time::Instant;
 
 /// First pause between questions.
@@ -37,12 +37,16 @@ impl Asking {
     }
 
     /// Something has moved: more may come soon.
-    pub(super) fn hurry(&mut self) {
-        self.again = None;
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some((at, pause)) = &mut self.again {
+            *at = now.saturating_add(PAUSE_MIN).min(*at);
+            *pause = PAUSE_MIN.saturating_mul(2);
+        }
     }
 
-    pub(super) fn again(&self) -> Option<Instant> {
-        self.again.map(|(at, _)| at)
+    /// When all are to be asked again, and the pause after that.
+    pub(super) fn again(&self) -> Option<(Instant, Duration)> {
+        self.again
     }
 }
 
@@ -79,17 +83,16 @@ impl Pair {
         if self.chosen.is_some() || !self.live().any(|member| self.is_outstanding(member.id)) {
             return false;
         }
-        let unproven = |member: &Member| !member.is_proven();
-        let spoken = |member: &Member| member.flow().is_some_and(|flow| flow.has_brought());
+        let spoken = |member: &Member| member.flow().is_some_and(Flow::has_brought);
         self.wanting
             || self.abandoned.is_some()
-            || self.now >= self.window_end()
-            || self.live().any(|member| unproven(member) && spoken(member))
+            || (self.now >= self.window_end() && self.live().any(|m| !m.is_proven()))
+            || self.live().any(|m| !m.is_eligible() && spoken(m))
     }
 
     fn is_outstanding(&self, id: MemberId) -> bool {
         self.get(id)
             .and_then(Member::flow)
-            .is_some_and(|flow| flow.is_outstanding())
+            .is_some_and(Flow::is_outstanding)
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::member::State;
-use super::{MemberId, Outcome, Pair};
+use super::{GRACE, LINGER, MemberId, Outcome, Pair};
 use crate::race::{AttemptKind, Close};
 use crate::time::Instant;
 
@@ -26,9 +26,13 @@ pub struct Snapshot {
     pub wanting: bool,
     /// Whether the answer is complete.
     pub finishing: bool,
-    /// Time left to what waits for it, zero if past: the window, bytes that
-    /// spoke, a proof, the application's going, a desertion, the next question.
-    pub times: [Option<Duration>; 6],
+    /// Time left, zero if past, to what waits for it: the window's end, the
+    /// choice by what spoke, the end of all patience, the end of that for who is
+    /// not proven, the end of a desertion, the next question; and the pause
+    /// between questions.
+    pub times: [Option<Duration>; 7],
+    /// Whether nobody else may join by [`Pair::conclude`].
+    pub concluded: bool,
     /// Whether the client will send no more.
     pub ended: bool,
 }
@@ -49,8 +53,11 @@ pub struct MemberSnapshot {
     /// Whether there are more; whether its buffer has room; whether FIN was
     /// sent; whether FIN came; whether its acknowledgements are to be asked for.
     pub flags: [bool; 5],
-    /// Time since FIN came.
-    pub ended: Option<Duration>,
+    /// Time left, zero if past, until its FIN counts beside another without, and
+    /// until its proof counts against others without.
+    pub times: [Option<Duration>; 2],
+    /// Whether it has been asked since its FIN may count.
+    pub sure: bool,
     /// How its socket is to be closed, until that is asked.
     pub close: Option<Close>,
 }
@@ -58,7 +65,7 @@ pub struct MemberSnapshot {
 impl Pair {
     /// Where the pair stands.
     pub fn snapshot(&self) -> Snapshot {
-        let since = |at: Instant| self.now.saturating_since(at);
+        let end = self.window_end();
         let until = |at: Instant| at.saturating_since(self.now);
         let members = self.members.iter().map(|member| {
             let flow = member.flow();
@@ -72,7 +79,13 @@ impl Pair {
                     let due = self.asking.is_due(member.id);
                     [flow.readable, flow.writable, flow.finished, flow.ended, due]
                 }),
-                ended: member.ended_at.map(since),
+                times: [
+                    member.ended_at.map(|at| until(at.saturating_add(GRACE))),
+                    member
+                        .proven_at
+                        .map(|at| until(end.max(at).saturating_add(GRACE))),
+                ],
+                sure: member.is_sure(),
                 close: member.close,
             }
         });
@@ -84,13 +97,17 @@ impl Pair {
             wanting: self.wanting,
             finishing: self.finishing,
             times: [
-                Some(until(self.window_end())),
-                self.spoken.map(since),
-                self.proven.map(since),
-                self.abandoned.map(since),
-                self.deserted.map(since),
-                self.asking.again().map(until),
+                Some(until(end)),
+                self.spoken.map(|at| until(at.saturating_add(GRACE))),
+                self.abandoned
+                    .map(|at| until(end.max(at).saturating_add(LINGER))),
+                self.served
+                    .map(|at| until(end.max(at.saturating_add(GRACE)))),
+                self.desertion_end().map(until),
+                self.asking.again().map(|(at, _)| until(at)),
+                self.asking.again().map(|(_, pause)| pause),
             ],
+            concluded: self.concluded,
             ended: self.ended,
         }
     }
