@@ -145,7 +145,9 @@ fn says_what_the_model_says_over_a_million_observations() {
 fn d1_nothing_is_forgotten_after_the_second_copy() {
     let mut debouncer = debouncer(10);
     let digest = Digest::from_bits(spread(1));
+    assert!(debouncer.is_empty());
     assert_eq!(debouncer.observe(at(0), digest, 7), Verdict::First);
+    assert!(!debouncer.is_empty());
     for copies in 2..5_000 {
         let duplicate = Verdict::Duplicate {
             of: 7,
