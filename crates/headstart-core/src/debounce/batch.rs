@@ -1,54 +1,42 @@
 //! Work that is put by, to be done many at once.
 
 /// How much is put by.
-pub(super) const BATCH: usize = 64;
+const BATCH: usize = 64;
 
 /// Up to [`BATCH`] items, in the order in which they came.
-#[derive(Clone, Copy)]
 pub(super) struct Batch<T> {
     items: [T; BATCH],
     len: usize,
-    /// What places without an item hold.
-    none: T,
 }
 
 impl<T: Copy> Batch<T> {
-    /// An empty batch. `none` is what no item is.
-    pub(super) const fn new(none: T) -> Self {
+    /// An empty batch. `blank` is any item at all.
+    pub(super) const fn new(blank: T) -> Self {
         Self {
-            items: [none; BATCH],
+            items: [blank; BATCH],
             len: 0,
-            none,
         }
     }
 
-    /// Adds an item. When that makes the batch full it must be cleared before
-    /// the next, or that is lost.
+    /// Adds an item, and says whether the batch is full now. Then it must be
+    /// cleared before the next, or that is lost.
     #[inline]
-    pub(super) fn push(&mut self, item: T) {
-        if let Some(free) = self.items.get_mut(self.len) {
+    pub(super) fn push(&mut self, item: T) -> bool {
+        if let Some(free) = self.items.get_mut(self.len % BATCH) {
             *free = item;
-            self.len = self.len.saturating_add(1);
         }
-    }
-
-    pub(super) const fn is_full(&self) -> bool {
+        self.len = self.len.wrapping_add(1);
         self.len == BATCH
     }
 
     /// All items, in order.
+    #[inline]
     pub(super) fn items(&self) -> &[T] {
         self.items.get(..self.len).unwrap_or_default()
     }
 
-    /// All items, and after them as many times `none` as there is room.
-    pub(super) const fn padded(&self) -> &[T; BATCH] {
-        &self.items
-    }
-
     /// Drops all items.
     pub(super) const fn clear(&mut self) {
-        self.items = [self.none; BATCH];
         self.len = 0;
     }
 }

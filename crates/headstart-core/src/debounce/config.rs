@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-/// The largest capacity of one debouncer, in entries (2.8 GB of memory). More
+/// The largest capacity of one debouncer, in entries (2.7 GB of memory). More
 /// than that is for several, each with its share of the digests.
 pub const CAPACITY_MAX: usize = 1 << 26;
 
@@ -12,7 +12,7 @@ pub const CAPACITY_MAX: usize = 1 << 26;
 pub struct Config {
     /// How many messages are remembered at most: 1 to [`CAPACITY_MAX`], by
     /// default 65,536. To remember all for the whole window it must be at
-    /// least the rate of new connections times the window. 42 bytes each.
+    /// least the rate of new connections times the window. 41 bytes each.
     pub capacity: usize,
     /// How long a message is remembered, counted from its first copy: more
     /// than zero, by default 10 minutes. Forgotten up to 2.1 milliseconds

@@ -99,16 +99,14 @@ impl Digest {
         scale((self.0 >> 96) as u32, buckets)
     }
 
-    /// One of 255 values, of the 32 bits that have no part in the home or the
-    /// shard; mostly of the highest eight of them.
+    /// One of 255 values, of 32 bits that have no part in anything else.
     pub(super) const fn mark(self) -> u8 {
         (scale(self.0 as u32, 255) + 1) as u8
     }
 
-    /// The same 32 bits in reverse, so that the first to be used are those that
-    /// have least part in the mark.
+    /// 32 bits that have no part in anything else.
     pub(super) const fn tag(self) -> u32 {
-        (self.0 as u32).reverse_bits()
+        (self.0 >> 64) as u32
     }
 }
 

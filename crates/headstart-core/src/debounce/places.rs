@@ -1,6 +1,7 @@
 //! The index's larger part: for each slot the place of its entry in the ring.
 
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use super::batch::Batch;
 use super::index::filled;
@@ -14,9 +15,8 @@ pub(super) type TaggedPlace = u32;
 /// For each slot the place of its entry, written in batches.
 pub(super) struct Places {
     written: Vec<TaggedPlace>,
-    /// The slots that are still to be written, and what is to be written.
-    slots: Batch<Slot>,
-    places: Batch<TaggedPlace>,
+    /// What is still to be written, and where.
+    put_by: Batch<(Slot, TaggedPlace)>,
 }
 
 impl Places {
@@ -24,8 +24,7 @@ impl Places {
     pub(super) fn new(slots: usize) -> Option<Self> {
         Some(Self {
             written: filled(slots, 0)?,
-            slots: Batch::new(Slot::MAX),
-            places: Batch::new(0),
+            put_by: Batch::new((0, 0)),
         })
     }
 
@@ -36,18 +35,26 @@ impl Places {
     }
 
     /// What was last set for the slot.
+    #[inline]
     pub(super) fn get(&self, slot: Slot) -> Option<TaggedPlace> {
-        match self.last_put_by(slot) {
-            Some(place) => Some(place),
-            None => self.written.get(slot as usize).copied(),
+        // All are looked at, without a branch, by vector instructions.
+        let put_by = self.put_by.items();
+        if put_by
+            .iter()
+            .fold(false, |any, (other, _)| any | (*other == slot))
+        {
+            let mut latest = put_by.iter().rev();
+            latest
+                .find(|(other, _)| *other == slot)
+                .map(|(_, place)| *place)
+        } else {
+            self.written.get(slot as usize).copied()
         }
     }
 
     #[inline]
     pub(super) fn set(&mut self, slot: Slot, place: TaggedPlace) {
-        self.slots.push(slot);
-        self.places.push(place);
-        if self.slots.is_full() {
+        if self.put_by.push((slot, place)) {
             self.write();
         }
     }
@@ -55,23 +62,15 @@ impl Places {
     /// Writes what is put by.
     #[cold]
     fn write(&mut self) {
-        for (slot, place) in self.slots.items().iter().zip(self.places.items()) {
+        // Reads wait for memory side by side; writes would one after the other.
+        let slots = self.put_by.items().iter().map(|(slot, _)| *slot as usize);
+        let read = slots.filter_map(|slot| self.written.get(slot));
+        black_box(read.fold(0, |all, place| all ^ place));
+        for (slot, place) in self.put_by.items() {
             if let Some(written) = self.written.get_mut(*slot as usize) {
                 *written = *place;
             }
         }
-        self.slots.clear();
-        self.places.clear();
-    }
-
-    /// What is put by last for the slot. All are looked at, without a branch,
-    /// which becomes some vector instructions.
-    fn last_put_by(&self, slot: Slot) -> Option<TaggedPlace> {
-        let mut last = 0;
-        for (at, other) in (1..).zip(self.slots.padded()) {
-            last = last.max(if *other == slot { at } else { 0_u32 });
-        }
-        let at = last.checked_sub(1)?;
-        self.places.padded().get(at as usize).copied()
+        self.put_by.clear();
     }
 }

@@ -125,6 +125,8 @@ pub(super) struct Ring {
     entries: Vec<Entry>,
     /// The oldest entry's place.
     head: Place,
+    /// The place of the entry that is pushed next.
+    next: Place,
     len: u32,
 }
 
@@ -138,6 +140,7 @@ impl Ring {
         Some(Self {
             entries,
             head: 0,
+            next: 0,
             len: 0,
         })
     }
@@ -171,45 +174,50 @@ impl Ring {
         }
     }
 
-    /// Drops the oldest entry, and leaves it dead where it is.
-    pub(super) fn pop(&mut self) {
-        if self.len > 0 {
-            if let Some(entry) = self.get_mut(self.head) {
-                entry.kill();
-            }
-            self.head = self.wrapped(u64::from(self.head) + 1);
-            self.len = self.len.saturating_sub(1);
+    /// Takes out the oldest entry, and leaves it dead where it was.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        if self.len == 0 {
+            return None;
         }
+        let oldest = self.entries.get_mut(self.head as usize)?;
+        let entry = *oldest;
+        oldest.kill();
+        self.head = self.wrapped(self.head.wrapping_add(1));
+        self.len = self.len.wrapping_sub(1);
+        Some(entry)
     }
 
-    /// The place of the entry that is pushed next, if the ring is not full.
+    /// The place of the entry that is pushed next.
+    #[inline]
     pub(super) const fn next(&self) -> Place {
-        self.wrapped(self.head as u64 + self.len as u64)
+        self.next
     }
 
-    /// Adds the newest entry. Does nothing if the ring is full.
+    /// Adds the newest entry. The ring must not be full.
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        if !self.is_full()
-            && let Some(slot) = self.get_mut(self.next())
-        {
-            *slot = entry;
-            self.len = self.len.saturating_add(1);
+        if let Some(free) = self.entries.get_mut(self.next as usize) {
+            *free = entry;
+            self.next = self.wrapped(self.next.wrapping_add(1));
+            self.len = self.len.wrapping_add(1);
         }
     }
 
     /// How many entries are older than the one at `place`.
     pub(super) const fn rank(&self, place: Place) -> u32 {
-        let behind = place as u64 + self.entries.len() as u64;
-        self.wrapped(behind.saturating_sub(self.head as u64))
+        let behind = place.wrapping_add(self.entries.len() as u32);
+        self.wrapped(behind.wrapping_sub(self.head))
     }
 
     /// `at`, which is below twice the capacity, as a place.
-    const fn wrapped(&self, at: u64) -> Place {
-        let capacity = self.entries.len() as u64;
+    #[inline]
+    const fn wrapped(&self, at: u32) -> Place {
+        let capacity = self.entries.len() as u32;
         if at < capacity {
-            at as Place
+            at
         } else {
-            at.saturating_sub(capacity) as Place
+            at.wrapping_sub(capacity)
         }
     }
 }
