@@ -1,17 +1,22 @@
-//! Runs scenarios by their numbers, and says what was found:
+//! Runs scenarios by their numbers, explores the state space of small races,
+//! and says what was found:
 //!
 //! ```text
 //! prove [--seeds N] [--from SEED] [--threads T]
 //! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
 //! prove --alone SEED   the same without Headstart
 //! ```
+//!
+//! With `HEADSTART_STATE_SPACE=full` in the environment, races of every
+//! combination of settings are explored, each as far as it goes: an hour.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use headstart_sim::state_space::{Size, Space, every_setting, spaces};
 use headstart_sim::{Run, Scenario, Violation, run, run_traced, shrink};
 
 /// Failing seeds that are shown.
@@ -43,7 +48,11 @@ fn main() -> ExitCode {
             show(&alone, &run_traced(&alone));
             true
         }
-        (None, None) => many(settings),
+        (None, None) => {
+            let lived = many(settings);
+            let explored = states(settings.threads);
+            lived && explored
+        }
     };
     match sound {
         true => ExitCode::SUCCESS,
@@ -150,6 +159,57 @@ fn many(settings: Settings) -> bool {
         println!("  seed {seed}: {violation}");
     }
     broken.is_empty()
+}
+
+/// Explores small races in all that they may come to.
+fn states(threads: u64) -> bool {
+    let full = std::env::var_os("HEADSTART_STATE_SPACE").is_some_and(|value| value == "full");
+    let spaces = match full {
+        true => vec![every_setting()],
+        false => spaces(),
+    };
+    // One race at a time, that threads share them evenly.
+    let races: Vec<Space> = spaces
+        .iter()
+        .flat_map(|space| {
+            space.setups.iter().map(|setup| {
+                let mut race = space.clone();
+                race.setups = vec![*setup];
+                race
+            })
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    let work = || {
+        let (mut size, mut broken) = (Size::default(), Vec::new());
+        while let Some(race) = races.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match race.explore() {
+                Ok(more) => size = size.plus(more),
+                Err(found) => broken.push(found),
+            }
+            if full {
+                eprintln!("{size:?} after {:?}: {:?}", began.elapsed(), race.setups);
+            }
+        }
+        (size, broken)
+    };
+    let found: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|found| found.expect("a thread")).collect()
+    });
+    let size = found
+        .iter()
+        .fold(Size::default(), |all, one| all.plus(one.0));
+    println!("states       {} of {} races", size.states, races.len());
+    println!("edges        {}", size.edges);
+    println!("explored in  {:.1} s", began.elapsed().as_secs_f64());
+    let mut broken = found.iter().flat_map(|one| &one.1).peekable();
+    let sound = broken.peek().is_none();
+    println!("broken       {}", broken.clone().count());
+    broken.take(1).for_each(|first| println!("{first}"));
+    sound
 }
 
 fn one(seed: u64) -> bool {

@@ -121,6 +121,7 @@ mod run;
 mod scenario;
 mod segment;
 mod shrink;
+pub mod state_space;
 mod stream;
 mod tcp;
 mod trace;

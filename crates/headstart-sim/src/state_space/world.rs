@@ -12,7 +12,6 @@ use headstart_core::time::Instant;
 
 use super::rules;
 use super::{Setup, Verdict};
-use crate::rule;
 
 /// Something that happens to a race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,9 +22,13 @@ pub enum Action {
     Write(usize),
     /// The application states its whole first flight.
     FirstFlight(usize),
+    /// The application has written its whole first flight.
     EndFlight,
+    /// The application shuts writing down.
     Shutdown,
+    /// The application drops the stream.
     Abandon,
+    /// The driver asks for the connection.
     Take,
     /// Time passes.
     Pass(Duration),
@@ -35,7 +38,7 @@ pub enum Action {
 
 /// What has become of an attempt's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Socket {
+pub(super) enum Socket {
     Never,
     Held,
     Closed,
@@ -44,7 +47,7 @@ pub enum Socket {
 
 /// What made an attempt leave, as its driver saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
+pub(super) enum Cause {
     Ended {
         whole: bool,
     },
@@ -57,37 +60,40 @@ pub enum Cause {
 
 /// One attempt, as the network sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Leg {
-    pub socket: Socket,
+pub(super) struct Leg {
+    pub(super) socket: Socket,
     /// Bytes handed to its kernel.
-    pub received: usize,
-    pub fin: bool,
-    pub cause: Option<Cause>,
-    pub looked: bool,
+    pub(super) received: usize,
+    pub(super) fin: bool,
+    pub(super) cause: Option<Cause>,
+    pub(super) looked: bool,
 }
 
 /// A race, its sockets, its application and its clock.
 #[derive(Clone, Debug)]
 pub struct World {
-    pub setup: Setup,
-    pub race: Race,
-    pub now: Instant,
-    pub legs: Vec<Leg>,
+    pub(super) setup: Setup,
+    pub(super) race: Race,
+    pub(super) now: Instant,
+    pub(super) legs: Vec<Leg>,
     /// Bytes that the race has accepted.
-    pub accepted: usize,
-    pub finishing: bool,
-    pub abandoned: bool,
-    pub flight: Option<usize>,
-    pub held_since: Option<Instant>,
-    pub snap: Snapshot,
-    pub step: Step,
+    pub(super) accepted: usize,
+    pub(super) finishing: bool,
+    pub(super) abandoned: bool,
+    pub(super) flight: Option<usize>,
+    pub(super) held_since: Option<Instant>,
+    pub(super) snap: Snapshot,
+    pub(super) step: Step,
 }
 
 /// The moment at which every race under test begins.
-pub const BEGAN: Instant = Instant::from_nanos(1000);
+pub(super) const BEGAN: Instant = Instant::from_nanos(1000);
 
 impl World {
     /// A race that has just begun, polled for the first time.
+    ///
+    /// # Errors
+    /// The rule that is broken.
     pub fn new(setup: Setup) -> Result<Self, String> {
         let race = Race::new(setup.config(), BEGAN);
         let snap = race.snapshot();
@@ -122,6 +128,9 @@ impl World {
     }
 
     /// Does one thing, polls, and asserts every rule.
+    ///
+    /// # Errors
+    /// The rule that is broken.
     pub fn apply(&mut self, action: Action) -> Verdict {
         let before = self.snap.clone();
         let asked = self.step;
@@ -135,7 +144,7 @@ impl World {
     }
 
     /// Does one thing and polls; asserts only what the model itself knows.
-    pub fn act(&mut self, action: Action) -> Verdict {
+    pub(super) fn act(&mut self, action: Action) -> Verdict {
         match action {
             Action::Tell(index, event) => self.tell(index, event)?,
             Action::Write(bytes) => self.write(bytes)?,
@@ -162,7 +171,7 @@ impl World {
     }
 
     /// Everything that was or will be on the wire, in bytes.
-    pub fn total(&self) -> usize {
+    pub(super) fn total(&self) -> usize {
         match self.snap.flight {
             _ if self.accepted > 0 => self.setup.header_len() + self.accepted,
             headstart_core::race::FlightPhase::Complete(_) => self.setup.header_len(),
@@ -171,33 +180,33 @@ impl World {
     }
 
     /// Bytes beyond the first flight.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.flight
             .map_or(0, |end| self.total().saturating_sub(end))
     }
 
-    pub fn phase(&self, index: usize) -> Phase {
+    pub(super) fn phase(&self, index: usize) -> Phase {
         self.snap.attempts[index].phase
     }
 
-    pub fn is_plain(&self, index: usize) -> bool {
+    pub(super) fn is_plain(&self, index: usize) -> bool {
         self.snap.attempts[index].kind == AttemptKind::Plain
     }
 
-    pub fn chosen(&self) -> Option<usize> {
+    pub(super) fn chosen(&self) -> Option<usize> {
         self.snap.chosen.map(|id| id.index())
     }
 
-    pub fn is_taken(&self) -> bool {
+    pub(super) fn is_taken(&self) -> bool {
         self.legs.iter().any(|leg| leg.socket == Socket::Taken)
     }
 
-    pub fn contends(&self, index: usize) -> bool {
+    pub(super) fn contends(&self, index: usize) -> bool {
         self.phase(index).contends()
     }
 
     /// The plain attempt that opened first.
-    pub fn open_plain(&self) -> Option<usize> {
+    pub(super) fn open_plain(&self) -> Option<usize> {
         let report = self.race.report();
         (0..self.legs.len())
             .filter(|index| self.is_plain(*index) && self.phase(*index).is_open())
@@ -205,7 +214,7 @@ impl World {
     }
 
     /// What the rules allow an attempt to have been sent (R6, R13).
-    pub fn permitted(&self, index: usize) -> usize {
+    pub(super) fn permitted(&self, index: usize) -> usize {
         match self.chosen() {
             Some(chosen) if chosen == index => self.total(),
             Some(_) => 0,
@@ -214,7 +223,7 @@ impl World {
     }
 
     /// Whether an attempt owes its FIN (R11).
-    pub fn owes_fin(&self, index: usize) -> bool {
+    pub(super) fn owes_fin(&self, index: usize) -> bool {
         let last = match self.chosen() {
             Some(chosen) => chosen == index,
             None => self.held() == 0,
@@ -430,7 +439,7 @@ impl World {
 
     /// When a first-come peer's answer to the copy on Fast Open, or its reset
     /// of plain's, is overdue.
-    pub fn grace(&self) -> Option<Instant> {
+    pub(super) fn grace(&self) -> Option<Instant> {
         let report: Report = self.race.report();
         let plain = &report.attempts[self.open_plain()?];
         let handshake = plain.opened?.saturating_since(plain.started?);
@@ -454,7 +463,7 @@ impl World {
     }
 
     /// Whether an attempt went because another was chosen.
-    pub fn lost_by_choice(&self, index: usize) -> bool {
+    pub(super) fn lost_by_choice(&self, index: usize) -> bool {
         matches!(
             self.snap.attempts[index].outcome,
             Outcome::Out(Exit::Lost | Exit::NotStarted(NotStarted::Decided))
@@ -462,7 +471,7 @@ impl World {
     }
 
     /// Whether a truthful driver may tell this now.
-    pub fn may_happen(&self, index: usize, event: Event) -> bool {
+    pub(super) fn may_happen(&self, index: usize, event: Event) -> bool {
         let id = self.race.id(index);
         match event {
             Event::Started(_) | Event::NotStarted(_) => Some(self.step) == id.map(Step::Start),
@@ -488,7 +497,7 @@ impl World {
     }
 
     /// Whether nothing has happened between the two.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         self.now == other.now
             && self.step == other.step
             && self.legs == other.legs
@@ -496,7 +505,7 @@ impl World {
     }
 
     /// All that decides how this world goes on, but for absolute times.
-    pub fn key<H: Hasher>(&self, state: &mut H) {
+    pub(super) fn key<H: Hasher>(&self, state: &mut H) {
         let mut snap = self.snap.clone();
         let end = self.flight.unwrap_or(0);
         for (attempt, leg) in snap.attempts.iter_mut().zip(&self.legs) {

@@ -11,6 +11,7 @@ pub enum Move {
     Tell(usize, Event),
     /// What a driver truly answers to what is asked: well, or not.
     Answer(Event, Progress),
+    /// Anything else.
     Other(Action),
 }
 
@@ -36,6 +37,9 @@ impl Move {
 
 /// Makes all the moves. Asserts every rule after each, and at the end what may
 /// still become of the race.
+///
+/// # Errors
+/// The rule that is broken, and by what moves.
 pub fn play(setup: Setup, moves: impl IntoIterator<Item = Move>) -> Verdict {
     let mut world = World::new(setup)?;
     let mut actions = Vec::new();

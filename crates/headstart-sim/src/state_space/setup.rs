@@ -24,16 +24,27 @@ pub enum Flight {
 /// A race under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Setup {
+    /// What the application states of its first bytes.
     pub flight: Flight,
+    /// What the peer does with a first message that comes twice.
     pub peer: Peer,
+    /// Whether one that acts twice is raced.
     pub insist: bool,
+    /// Which kinds of attempt may be used.
     pub kinds: Kinds,
+    /// When attempts start.
     pub schedule: Schedule,
+    /// How losers are closed.
     pub losers: LoserClose,
+    /// Addresses.
     pub targets: usize,
+    /// Bytes that a SYN carries.
     pub syn_payload: usize,
+    /// Most bytes held beyond the first flight.
     pub held_max: usize,
+    /// Time between attempts to different addresses.
     pub address_delay: Duration,
+    /// How long held bytes wait for plain to open.
     pub cutover_wait: Duration,
 }
 
@@ -75,6 +86,7 @@ impl Setup {
         }
     }
 
+    /// What the core is told.
     pub fn config(&self) -> RaceConfig {
         let first_flight = match self.flight {
             Flight::Framed(length) => FirstFlight::Framed(framing(length)),
@@ -100,7 +112,7 @@ impl Setup {
     }
 
     /// Whether the first flight may be copied at all.
-    pub fn copies(&self) -> bool {
+    pub(super) fn copies(&self) -> bool {
         match self.kinds {
             Kinds::PlainOnly => false,
             Kinds::FastOpenOnly => true,
@@ -109,7 +121,7 @@ impl Setup {
     }
 
     /// Bytes of the log before the application's own.
-    pub fn header_len(&self) -> usize {
+    pub(super) fn header_len(&self) -> usize {
         match self.flight {
             Flight::Token => HEADER_LEN,
             _ => 0,
@@ -117,7 +129,7 @@ impl Setup {
     }
 
     /// The byte of the application's at this place.
-    pub fn app_byte(&self, place: usize) -> u8 {
+    pub(super) fn app_byte(&self, place: usize) -> u8 {
         match (self.flight, place) {
             (Flight::Framed(length), place) if place < width(length) => {
                 let rest = length - width(length) as u16;
@@ -129,7 +141,7 @@ impl Setup {
     }
 
     /// The byte of the log at this place, when the flight has this length.
-    pub fn log_byte(&self, place: usize, flight: Option<usize>) -> u8 {
+    pub(super) fn log_byte(&self, place: usize, flight: Option<usize>) -> u8 {
         match place.checked_sub(self.header_len()) {
             Some(place) => self.app_byte(place),
             None => self.token(flight.expect("a token sent before its length was known"))[place],

@@ -9,10 +9,9 @@ use headstart_core::time::Instant;
 
 use super::world::{BEGAN, Cause, Socket};
 use super::{Action, Flight, Verdict, World};
-use crate::rule;
 
 /// What must hold of the first step of all.
-pub fn first_step(world: &World) -> Verdict {
+pub(super) fn first_step(world: &World) -> Verdict {
     let plain_leads = match world.setup.schedule {
         Schedule::AtOnce => world.setup.kinds != Kinds::FastOpenOnly,
         Schedule::Staggered { first, .. } | Schedule::Hedged { first, .. } => {
@@ -29,7 +28,7 @@ pub fn first_step(world: &World) -> Verdict {
 }
 
 /// What must hold of one edge.
-pub fn transition(before: &Snapshot, asked: Step, action: Action, world: &World) -> Verdict {
+pub(super) fn transition(before: &Snapshot, asked: Step, action: Action, world: &World) -> Verdict {
     r3_first_byte_wins(before, action, world)?;
     chosen_for_a_reason(before, asked, action, world)?;
     flight_is_fixed(before, world)?;
@@ -39,7 +38,7 @@ pub fn transition(before: &Snapshot, asked: Step, action: Action, world: &World)
 }
 
 /// What must hold in every state.
-pub fn standing(world: &World) -> Verdict {
+pub(super) fn standing(world: &World) -> Verdict {
     log_is_bounded(world)?;
     cursors_agree(world)?;
     sockets_are_accounted_for(world)?;
@@ -57,7 +56,7 @@ pub fn standing(world: &World) -> Verdict {
 }
 
 /// Most bytes that the log may hold now.
-pub fn log_bound(world: &World) -> usize {
+pub(super) fn log_bound(world: &World) -> usize {
     match world.snap.flight {
         FlightPhase::Complete(end) => end + world.setup.held_max,
         FlightPhase::Gathering => FLIGHT_MAX,
@@ -65,7 +64,7 @@ pub fn log_bound(world: &World) -> usize {
     }
 }
 
-pub fn is_dead(world: &World) -> bool {
+pub(super) fn is_dead(world: &World) -> bool {
     !legs(world).any(|index| world.contends(index) || world.phase(index) == Phase::Taken)
 }
 

@@ -7,14 +7,13 @@ use headstart_core::race::{Event, FlightPhase, Phase, Progress, Step, SynData};
 
 use super::world::{BEGAN, Socket};
 use super::{Action, Flight, Verdict, World};
-use crate::rule;
 
 /// More than any race needs to end.
 const STEPS_MAX: usize = 60;
 
 /// Polling again changes nothing, and sleeping as long as `poll` says misses
 /// nothing.
-pub fn no_lost_wake_up(world: &World) -> Verdict {
+pub(super) fn no_lost_wake_up(world: &World) -> Verdict {
     let mut again = world.clone();
     again.act(Action::Pass(Duration::ZERO))?;
     rule!(
@@ -41,7 +40,7 @@ pub fn no_lost_wake_up(world: &World) -> Verdict {
 }
 
 /// A clock that goes back is one that stands still.
-pub fn time_runs_one_way(world: &World) -> Verdict {
+pub(super) fn time_runs_one_way(world: &World) -> Verdict {
     let mut race = world.race.clone();
     let step = race.poll(BEGAN);
     rule!(
@@ -54,7 +53,7 @@ pub fn time_runs_one_way(world: &World) -> Verdict {
 
 /// If one attempt's path works and the peer answers on it, the race ends in a
 /// connection (R15).
-pub fn r15_progress(world: &World, good: usize) -> Verdict {
+pub(super) fn r15_progress(world: &World, good: usize) -> Verdict {
     let mut world = world.clone();
     let mut replied = false;
     for _ in 0..STEPS_MAX {
@@ -107,7 +106,7 @@ pub fn r15_progress(world: &World, good: usize) -> Verdict {
 
 /// If the application goes now, what it wrote is delivered over an attempt
 /// whose path works, though the peer says nothing (R16).
-pub fn r16_write_then_drop(world: &World, good: usize) -> Verdict {
+pub(super) fn r16_write_then_drop(world: &World, good: usize) -> Verdict {
     let mut world = world.clone();
     let wrote = world.accepted > 0 || world.finishing;
     world.act(Action::Abandon)?;
