@@ -40,3 +40,22 @@ impl<T: Copy> Batch<T> {
         self.len = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d3_a_batch_is_full_with_its_last_item_and_not_before() {
+        let mut batch = Batch::new(0);
+        for _ in 0..2 {
+            for item in 1..BATCH {
+                assert!(!batch.push(item), "item {item}");
+            }
+            assert!(batch.push(BATCH));
+            assert!(batch.items().iter().copied().eq(1..=BATCH));
+            batch.clear();
+            assert!(batch.items().is_empty());
+        }
+    }
+}

@@ -127,3 +127,23 @@ impl fmt::Display for Digest {
 const fn scale(bits: u32, range: u32) -> u32 {
     ((bits as u64 * range as u64) >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d3_each_part_of_a_digest_is_made_of_bits_of_its_own() {
+        let parts = |bits| {
+            let digest = Digest::from_bits(bits);
+            let (home, shard) = (digest.home(1000), digest.shard(1000));
+            (home, digest.tag(), shard, digest.mark())
+        };
+        let ones = u128::from(u32::MAX);
+        assert_eq!(parts(0), (0, 0, 0, 1));
+        assert_eq!(parts(ones), (0, 0, 0, 255));
+        assert_eq!(parts(ones << 32), (0, 0, 999, 1));
+        assert_eq!(parts(ones << 64), (0, u32::MAX, 0, 1));
+        assert_eq!(parts(ones << 96), (999, 0, 0, 1));
+    }
+}

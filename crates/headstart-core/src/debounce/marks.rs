@@ -114,3 +114,89 @@ const fn shift_of(slot: u32) -> u32 {
 const fn passed_shift(mark: u8) -> u32 {
     PASSED_SHIFT + mark as u32 % 2 * 4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bucket with these marks in its first slots, free ones among them.
+    fn bucket(marks: &[u8]) -> Marks {
+        let mut bucket = Marks::EMPTY;
+        for (slot, mark) in (0..).zip(marks) {
+            bucket.set(slot, *mark);
+        }
+        bucket
+    }
+
+    #[test]
+    fn every_pattern_of_free_slots_has_its_first() {
+        for pattern in 0..1_u32 << SLOTS {
+            let marks: [u8; SLOTS as usize] =
+                core::array::from_fn(|slot| (pattern >> slot & 1) as u8 * 200);
+            let bucket = bucket(&marks);
+            let free = marks.iter().position(|mark| *mark == FREE);
+            assert_eq!(bucket.free(), free.map(|slot| slot as u32), "{marks:?}");
+        }
+    }
+
+    #[test]
+    fn slots_hold_their_marks_and_leave_those_of_others() {
+        let all: [u8; SLOTS as usize] = core::array::from_fn(|slot| slot as u8 * 17 + 1);
+        for cleared in 0..SLOTS {
+            let mut bucket = bucket(&all);
+            bucket.add_passed(1);
+            bucket.clear(cleared);
+            for (slot, mark) in (0..).zip(all) {
+                let expected = if slot == cleared { FREE } else { mark };
+                assert_eq!(bucket.get(slot), expected, "slot {slot}, {cleared} cleared");
+            }
+            assert_eq!((bucket.passed(1), bucket.passed(2)), (1, 0));
+        }
+    }
+
+    #[test]
+    fn d3_a_mark_that_is_nowhere_leads_nowhere() {
+        for mark in 1..=u8::MAX {
+            let others = [
+                mark ^ 1,
+                mark ^ 0x80,
+                mark.wrapping_add(1),
+                mark.wrapping_sub(1),
+            ];
+            assert!(!bucket(&others).may_lead_to(mark), "{mark}");
+            assert!(!Marks::EMPTY.may_lead_to(mark), "{mark}");
+            // In one slot, and in two that are alike in both halves.
+            for slot in 0..SLOTS {
+                let mut bucket = Marks::EMPTY;
+                bucket.set(slot, mark);
+                assert!(bucket.may_lead_to(mark), "{mark} in {slot}");
+                if slot + 8 < SLOTS {
+                    bucket.set(slot + 8, mark);
+                    assert!(bucket.may_lead_to(mark), "{mark} in {slot} and later");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn counts_of_even_and_odd_marks_are_apart_and_stay_at_their_most() {
+        for (mark, other) in [(2, 3), (3, 2)] {
+            let mut bucket = Marks::EMPTY;
+            for count in 1..PASSED_MAX {
+                bucket.add_passed(mark);
+                assert_eq!((bucket.passed(mark), bucket.passed(other)), (count, 0));
+                assert!(bucket.may_lead_to(mark) && !bucket.may_lead_to(other));
+            }
+            for count in (1..PASSED_MAX - 1).rev() {
+                bucket.subtract_passed(mark);
+                assert_eq!((bucket.passed(mark), bucket.passed(other)), (count, 0));
+            }
+            for _ in 0..2 * PASSED_MAX {
+                bucket.add_passed(mark);
+            }
+            bucket.subtract_passed(mark);
+            assert_eq!((bucket.passed(mark), bucket.passed(other)), (PASSED_MAX, 0));
+            assert_eq!(bucket.free(), Some(0), "counts are in no slot");
+        }
+    }
+}
