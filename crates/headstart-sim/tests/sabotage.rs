@@ -108,6 +108,13 @@ fn r1_something_before_plain() {
 }
 
 #[test]
+fn r8_an_unused_race_leaves_a_connection() {
+    let mut scenario = plainest();
+    scenario.client.script = vec![Act::Pause(Duration::from_secs(1)), Act::Drop];
+    expect(&scenario, Wrong::CloseGently, "R8");
+}
+
+#[test]
 fn r9_the_flight_leaves_late() {
     expect(&plain_wins(), Wrong::Oversleep, "R9");
 }

@@ -76,7 +76,7 @@ const USES: [Change; 6] = [
 ];
 
 /// How the race is set, and what stands around it.
-const SETTINGS: [Change; 27] = [
+const SETTINGS: [Change; 28] = [
     ("a first contact", |s| s.race.cookie = None),
     ("a client without fast open", |s| s.race.fast_open = false),
     ("a server without fast open", |s| s.server.fast_open = false),
@@ -89,6 +89,9 @@ const SETTINGS: [Change; 27] = [
     ("fast open comes first", |s| delay_fast_open(s, RTT / 5)),
     ("a connection before the first write", |s| {
         s.client.script.insert(0, Act::Pause(SECOND));
+    }),
+    ("dialled and dropped unused", |s| {
+        s.client.script = vec![Act::Pause(SECOND), Act::Drop];
     }),
     ("hedged, plain first", |s| {
         s.race.schedule = hedged(AttemptKind::Plain);

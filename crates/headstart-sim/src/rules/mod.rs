@@ -1,5 +1,6 @@
 //! The rules, each asserted by name on everything that a run has shown.
 
+mod binding;
 mod bytes;
 mod claims;
 mod ends;
@@ -57,6 +58,7 @@ pub(crate) fn judge(run: &mut Finished<'_>, reference: Option<&Finished<'_>>) {
         excuse: None,
         at: run.world.now,
     };
+    binding::judge(run, &mut found);
     bytes::judge(run, &mut found);
     claims::judge(run, &mut found);
     ends::judge(run, &mut found);

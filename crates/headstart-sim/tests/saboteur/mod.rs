@@ -50,13 +50,14 @@ pub enum Wrong {
 impl Wrong {
     /// Each, and the rule that it breaks.
     #[allow(dead_code, reason = "the test of the conformance entry has use for it")]
-    pub const ALL: [(Self, Option<&str>); 18] = [
+    pub const ALL: [(Self, Option<&str>); 19] = [
         (Self::Nothing, None),
         (Self::WriteToAll, Some("R6")),
         (Self::Garble, Some("R2")),
         (Self::Garble, Some("D1")),
         (Self::FattenSyn, Some("R13")),
         (Self::FinishEarly, Some("R11")),
+        (Self::CloseGently, Some("R8")),
         (Self::CloseGently, Some("R10")),
         (Self::ReadFromAny, Some("R3")),
         (Self::HearReplies, Some("R3")),
