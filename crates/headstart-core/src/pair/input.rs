@@ -156,8 +156,8 @@ impl Pair {
             return;
         }
         let (base, end) = (self.log.base(), self.log.end());
-        let proven = |m: &Member| m.flow().map_or(0, |flow| flow.acked);
-        if self.live().any(|member| proven(member) >= end) {
+        let acked = |m: &Member| m.flow().map_or(0, |flow| flow.acked);
+        if self.live().any(|member| acked(member) >= end) {
             for member in self.live_mut() {
                 if member.flow().is_some_and(|flow| flow.sent <= base) {
                     member.leave(Outcome::Lost, Close::Abortive);

@@ -62,6 +62,8 @@ mod output;
 mod proof;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod table;
 
 use alloc::vec::Vec;
 

@@ -1,0 +1,112 @@
+//! What the client brings is read once, and its end is not a loser's.
+
+use headstart_core::pair::{Event, GRACE, Source, Step, WINDOW_DEFAULT};
+
+use crate::scene::{FIRST, MS, SECOND, Scene};
+
+#[test]
+fn p2_bytes_are_delivered_once_whoever_brings_them() {
+    let mut scene = Scene::usual().joined();
+    scene.reads(SECOND, 5);
+    scene.tell(FIRST, Event::Readable);
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+    scene.expect(Step::Discard(scene.id(FIRST), 5));
+    scene.tell(FIRST, Event::Discarded(2));
+    scene.expect(Step::Discard(scene.id(FIRST), 3));
+    scene.tell(FIRST, Event::Discarded(3));
+    assert_eq!(scene.pair.source(), Source::From(scene.id(FIRST)));
+    scene.tell(FIRST, Event::Delivered(1));
+    scene.tell(FIRST, Event::Drained);
+    scene.tell(SECOND, Event::Readable);
+    scene.expect(Step::Discard(scene.id(SECOND), 1));
+    // Nothing thrown away is nothing there.
+    scene.tell(SECOND, Event::Discarded(0));
+    scene.waits();
+}
+
+#[test]
+fn p2_fin_is_no_end_while_another_may_bring_more() {
+    let mut scene = Scene::usual().joined();
+    scene.tell(FIRST, Event::Ended);
+    scene.waits();
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+    scene.pass(GRACE - MS);
+    scene.reads(SECOND, 1);
+    scene.pass(5 * GRACE);
+    scene.loses(FIRST);
+    assert_eq!(scene.pair.source(), Source::Nowhere, "it was a loser's");
+}
+
+#[test]
+fn p2_bytes_that_wait_for_the_application_come_before_any_end() {
+    let mut scene = Scene::usual().joined();
+    scene.tell(FIRST, Event::Ended);
+    scene.tell(SECOND, Event::Readable);
+    scene.pass(2 * GRACE);
+    scene.loses(FIRST);
+    scene.tell(SECOND, Event::Delivered(1));
+    scene.tell(SECOND, Event::Drained);
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+}
+
+#[test]
+fn p2_fin_counts_after_a_second_beside_a_stuck_sibling() {
+    let mut scene = Scene::usual().joined();
+    scene.reads(FIRST, 4);
+    scene.tell(FIRST, Event::Ended);
+    scene.waits();
+    scene.pass(GRACE);
+    // Not before it is known to be alive.
+    assert_eq!(scene.pair.poll(scene.now), Step::Ask(scene.id(FIRST)));
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+    scene.tell(FIRST, Event::Acked(0));
+    assert_eq!(scene.pair.source(), Source::End);
+    scene.writes(b"answer"); // it is still answered
+    scene.sends(FIRST, b"answer");
+}
+
+#[test]
+fn p2_a_loser_that_was_closed_gracefully_ends_nothing() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    scene.tell(FIRST, Event::Ended);
+    scene.pass(GRACE);
+    assert_eq!(scene.pair.poll(scene.now), Step::Ask(scene.id(FIRST)));
+    scene.tell(FIRST, Event::Failed); // RST came for the byte
+    scene.loses(FIRST);
+    scene.waits();
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+}
+
+#[test]
+fn p2_fin_counts_at_once_where_losers_are_reset() {
+    let mut scene = Scene::resetting().joined();
+    scene.tell(FIRST, Event::Ended);
+    assert_eq!(scene.pair.source(), Source::End);
+}
+
+#[test]
+fn p2_fin_of_all_counts_at_once() {
+    let mut scene = Scene::usual().joined();
+    scene.reads(FIRST, 2);
+    scene.tell(FIRST, Event::Ended);
+    assert_eq!(scene.pair.source(), Source::Nowhere);
+    scene.tell(SECOND, Event::Ended);
+    assert_eq!(scene.pair.source(), Source::End);
+}
+
+#[test]
+fn p2_a_reader_does_not_wait_for_bytes_that_cannot_come() {
+    // The first brought bytes and broke; the second ends without them.
+    let mut scene = Scene::usual().joined();
+    scene.reads(FIRST, 2);
+    scene.tell(SECOND, Event::Ended);
+    scene.tell(FIRST, Event::Failed);
+    scene.loses(FIRST);
+    assert_eq!(scene.pair.source(), Source::End);
+    scene.pass(WINDOW_DEFAULT);
+    scene.waits();
+    assert_eq!(scene.pair.take(), Some(scene.id(SECOND)));
+}
