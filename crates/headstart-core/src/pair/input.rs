@@ -17,7 +17,6 @@ impl Pair {
         let id = MemberId(self.members.len());
         self.members.push(Member::new(id, kind));
         self.deserted = None;
-        self.asking.hurry(self.now);
         self.advance();
         Some(id)
     }

@@ -19,6 +19,9 @@
 //!   plain or a proven member; or on the sole survivor.
 //! - RST and errors abandon a member, never the pair. FIN is neither choice
 //!   nor abandonment by itself.
+//! - After the window, who is not proven goes once another is. Several that are
+//!   proven stay until the client has shown which one it uses, or one lags
+//!   behind by the whole log.
 //! - Whoever comes late, within the window, gets the answer from its first
 //!   byte, also after the application has answered and gone.
 //!

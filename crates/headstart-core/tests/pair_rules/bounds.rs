@@ -116,6 +116,14 @@ fn p3_time_never_runs_back() {
         panic!("waits for ever");
     };
     assert_eq!(at, scene.now.saturating_add(GRACE / 2));
+    let mut scene = Scene::usual().joined();
+    scene.pass(WINDOW_DEFAULT);
+    scene.waits();
+    assert_eq!(scene.chosen(), None);
+    assert!(
+        scene.pair.join(back, Plain).is_none(),
+        "the window has ended"
+    );
 }
 
 #[test]

@@ -40,12 +40,14 @@ fn p2_fin_is_no_end_while_another_may_bring_more() {
 #[test]
 fn p2_bytes_that_wait_for_the_application_come_before_any_end() {
     let mut scene = Scene::usual().joined();
-    scene.tell(FIRST, Event::Ended);
-    scene.tell(SECOND, Event::Readable);
+    scene.tell(SECOND, Event::Ended);
+    scene.tell(FIRST, Event::Readable);
     scene.pass(2 * GRACE);
-    scene.loses(FIRST);
-    scene.tell(SECOND, Event::Delivered(1));
-    scene.tell(SECOND, Event::Drained);
+    scene.waits();
+    assert_eq!(scene.pair.source(), Source::From(scene.id(FIRST)));
+    scene.tell(FIRST, Event::Delivered(1));
+    scene.tell(FIRST, Event::Drained);
+    scene.waits();
     assert_eq!(scene.pair.source(), Source::Nowhere);
 }
 
