@@ -217,16 +217,22 @@ impl Index {
     /// Removes the marks of all entries that have left.
     #[cold]
     fn remove_marks(&mut self) {
-        // Reads wait for memory side by side; writes would one after the other.
-        let numbers = self.leaving.items().iter().map(|slot| (slot >> 4) as usize);
-        let read = numbers.filter_map(|number| self.marks.get(number));
-        black_box(read.fold(0, |all, marks| all ^ marks.get(0)));
+        self.read_ahead();
         for slot in self.leaving.items() {
             if let Some(marks) = self.marks.get_mut((slot >> 4) as usize) {
                 marks.clear(slot & 15);
             }
         }
         self.leaving.clear();
+    }
+
+    /// Reads what is written next: reads wait for memory side by side, writes
+    /// would one after the other.
+    #[inline]
+    fn read_ahead(&self) {
+        let numbers = self.leaving.items().iter().map(|slot| (slot >> 4) as usize);
+        let read = numbers.filter_map(|number| self.marks.get(number));
+        black_box(read.fold(0, |all, marks| all ^ marks.get(0)));
     }
 
     /// The number of a bucket's slot in the whole index.

@@ -32,7 +32,7 @@ impl Marks {
     #[inline]
     pub(super) const fn may_lead_to(self, mark: u8) -> bool {
         let [low, high] = self.slots_of(mark);
-        low | high | self.passed(mark) != 0
+        (low | high) + self.passed(mark) != 0
     }
 
     /// The first free slot.

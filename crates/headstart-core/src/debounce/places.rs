@@ -62,15 +62,21 @@ impl Places {
     /// Writes what is put by.
     #[cold]
     fn write(&mut self) {
-        // Reads wait for memory side by side; writes would one after the other.
-        let slots = self.put_by.items().iter().map(|(slot, _)| *slot as usize);
-        let read = slots.filter_map(|slot| self.written.get(slot));
-        black_box(read.fold(0, |all, place| all ^ place));
+        self.read_ahead();
         for (slot, place) in self.put_by.items() {
             if let Some(written) = self.written.get_mut(*slot as usize) {
                 *written = *place;
             }
         }
         self.put_by.clear();
+    }
+
+    /// Reads what is written next: reads wait for memory side by side, writes
+    /// would one after the other.
+    #[inline]
+    fn read_ahead(&self) {
+        let slots = self.put_by.items().iter().map(|(slot, _)| *slot as usize);
+        let read = slots.filter_map(|slot| self.written.get(slot));
+        black_box(read.fold(0, |all, place| all ^ place));
     }
 }
