@@ -68,6 +68,12 @@ fn answers_without_a_word_from_the_client() {
 #[test]
 fn a_log_that_fills() {
     explore(setup(1, 2, 0, false), TWO);
+    let parts = Bounds {
+        fine: true,
+        stuck: false,
+        ..TWO
+    };
+    explore(setup(2, 3, 0, false), parts);
 }
 
 #[test]
