@@ -16,7 +16,6 @@ use headstart_core::framing::{Malformed, Progress, Scanner};
 use headstart_core::pair::{self, Pair};
 use headstart_core::time::Instant;
 
-use super::event::count;
 use super::hall::Shared;
 use super::joined::{Copy, Joined};
 use super::{Admitted, GateEvent, GateStream, Via};
@@ -181,7 +180,7 @@ impl<R: Runtime> Doorman<R> {
                     self.meet(stream, peer, now);
                 }
                 Poll::Ready(Err(error)) => {
-                    count(&self.shared.counts.accept_errors);
+                    self.shared.counts.accept_errors.count();
                     let after = listener.after_error(&error);
                     if after == AfterAcceptError::Stop {
                         return Err(error);
@@ -200,7 +199,7 @@ impl<R: Runtime> Doorman<R> {
 
     /// Takes a new connection in, and reads what it brought.
     fn meet(&mut self, stream: R::Stream, peer: SocketAddr, now: Instant) {
-        count(&self.shared.counts.accepted);
+        self.shared.counts.accepted.count();
         if self.waiting.len() >= self.shared.settings.waiting_max {
             self.make_room(now);
         }
@@ -251,14 +250,14 @@ impl<R: Runtime> Doorman<R> {
         match read {
             Read::Pending => {}
             Read::Closed => {
-                count(&shared.counts.closed);
+                shared.counts.closed.count();
                 shared.tell(GateEvent::Closed {
                     peer,
                     bytes: bytes.len(),
                 });
             }
             Read::Malformed(error) => {
-                count(&shared.counts.malformed);
+                shared.counts.malformed.count();
                 stream.close_abortively();
                 shared.tell(GateEvent::Malformed { peer, error });
             }
@@ -331,7 +330,7 @@ impl<R: Runtime> Doorman<R> {
                         (&shared.counts.joined, event)
                     }
                 };
-                count(counter);
+                counter.count();
                 shared.tell(event);
             }
         }
@@ -353,7 +352,7 @@ impl<R: Runtime> Doorman<R> {
         };
         let bytes = message.len() + copy.beyond.len();
         let Some(place) = pairs.place(number, bytes) else {
-            count(&shared.counts.unpaired);
+            shared.counts.unpaired.count();
             return Admission::Alone(copy);
         };
         let header = message.first_chunk().map(Header::decode);
@@ -380,7 +379,7 @@ impl<R: Runtime> Doorman<R> {
         let shared = &self.shared;
         let (message, token) = (bytes.len(), shared.settings.token);
         let skip = if token { HEADER_LEN } else { 0 };
-        count(&shared.counts.first);
+        shared.counts.first.count();
         shared.tell(GateEvent::Admitted {
             peer,
             via,
@@ -417,7 +416,7 @@ impl<R: Runtime> Doorman<R> {
             }
             self.read(number, now);
             if let Some(late) = self.waiting.remove(&number) {
-                count(&self.shared.counts.timeouts);
+                self.shared.counts.timeouts.count();
                 late.stream.close_abortively();
                 let (peer, bytes) = (late.peer, late.bytes.len());
                 self.shared.tell(GateEvent::TimedOut { peer, bytes });
@@ -434,7 +433,7 @@ impl<R: Runtime> Doorman<R> {
         };
         self.read(number, now);
         if let Some(oldest) = self.waiting.remove(&number) {
-            count(&self.shared.counts.evicted);
+            self.shared.counts.evicted.count();
             oldest.stream.close_abortively();
             self.shared.tell(GateEvent::Evicted { peer: oldest.peer });
         }

@@ -1,9 +1,8 @@
-//! What a gate tells of its work.
+//! What a gate tells of its work, as it happens.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headstart_core::framing::Malformed;
@@ -115,63 +114,31 @@ pub enum GateEvent {
     },
 }
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// What a gate has done since it was made.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct GateCounters { $($(#[$doc])* pub $name: u64),+ }
-
-        #[derive(Debug, Default)]
-        pub(super) struct Counts { $(pub(super) $name: AtomicU64),+ }
-
-        impl Counts {
-            pub(super) fn snapshot(&self) -> GateCounters {
-                GateCounters { $($name: self.$name.load(Ordering::Relaxed)),+ }
-            }
+impl GateEvent {
+    /// Tells it to `tracing`: what clients do at level `DEBUG`, what the
+    /// system does at `WARN`.
+    #[cfg(feature = "tracing")]
+    pub(super) fn trace(&self) {
+        use tracing::{debug, warn};
+        match self {
+            Self::Admitted { peer, via, bytes } => debug!(%peer, %via, bytes, "admitted"),
+            Self::Duplicate {
+                peer,
+                via,
+                age,
+                copies,
+            } => debug!(%peer, %via, ?age, copies, "duplicate"),
+            Self::Paired {
+                peer,
+                via,
+                age,
+                copies,
+            } => debug!(%peer, %via, ?age, copies, "paired"),
+            Self::Malformed { peer, error } => debug!(%peer, %error, "malformed"),
+            Self::TimedOut { peer, bytes } => debug!(%peer, bytes, "timed out"),
+            Self::Closed { peer, bytes } => debug!(%peer, bytes, "closed early"),
+            Self::Evicted { peer } => debug!(%peer, "evicted"),
+            Self::AcceptFailed { error } => warn!(%error, "accept failed"),
         }
-    };
-}
-
-counters! {
-    /// Connections accepted.
-    accepted,
-    /// First messages admitted.
-    first,
-    /// Copies of first messages, reset.
-    duplicates,
-    /// First messages by Fast Open that were kept open for copies.
-    pairs,
-    /// First messages by Fast Open that were not, as there were too many.
-    unpaired,
-    /// Copies that were joined with the first.
-    joined,
-    /// Pairs that went on, or ended well, on a plain connection.
-    won_by_plain,
-    /// Pairs that went on, or ended well, on a Fast Open connection.
-    won_by_fast_open,
-    /// Pairs that ended without a connection.
-    expired,
-    /// Pairs that were decided early, as all together took too many bytes.
-    cut_short,
-    /// Bytes of answers that were written to joined copies.
-    bytes_copied,
-    /// Connections whose bytes were no first message.
-    malformed,
-    /// Connections whose first message did not come in time.
-    timeouts,
-    /// Connections that ended before their first message was whole.
-    closed,
-    /// Connections reset to make room.
-    evicted,
-    /// Failed accepts.
-    accept_errors,
-}
-
-pub(super) fn count(counter: &AtomicU64) {
-    add(counter, 1);
-}
-
-pub(super) fn add(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
+    }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::builder::Settings;
+use super::counters::Counts;
 use super::doorman::Bell;
-use super::event::Counts;
 use super::joined::Joined;
 use super::{Admitted, GateEvent};
 use crate::driver::Queue;
@@ -168,6 +168,8 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn tell(&self, event: GateEvent) {
+        #[cfg(feature = "tracing")]
+        event.trace();
         if let Some(watcher) = &self.settings.watcher {
             watcher(event);
         }

@@ -11,7 +11,7 @@ use headstart_core::race::{AttemptKind, Close};
 use headstart_core::time::Instant;
 
 use super::Via;
-use super::event::{Counts, add, count};
+use super::counters::Counts;
 use super::pairs::PairPlace;
 use crate::driver::Driven;
 use crate::race::Want;
@@ -74,7 +74,7 @@ impl<R: Runtime> Joined<R> {
         place: PairPlace<R>,
         counts: Arc<Counts>,
     ) -> Self {
-        count(&counts.pairs);
+        counts.pairs.count();
         Self {
             pair,
             runtime,
@@ -161,7 +161,7 @@ impl<R: Runtime> Joined<R> {
         if let Some(place) = &mut self.place
             && !place.take(more)
         {
-            count(&self.counts.cut_short);
+            self.counts.cut_short.count();
             self.pair.conclude(now);
         }
         result
@@ -408,11 +408,12 @@ impl<R: Runtime> Joined<R> {
             .map(|(kind, _)| Via::from(kind))
             .next();
         let counts = &self.counts;
-        count(match winner {
+        let counter = match winner {
             Some(Via::Plain) => &counts.won_by_plain,
             Some(Via::FastOpen) => &counts.won_by_fast_open,
             None => &counts.expired,
-        });
+        };
+        counter.count();
     }
 
     fn slot(&self, id: MemberId) -> Option<&Slot<R::Stream>> {
@@ -427,7 +428,7 @@ impl<R: Runtime> Joined<R> {
         let slot = self.slots.get_mut(id.index())?.take()?;
         // What the first member got is no copy.
         if id.index() > 0 {
-            add(&self.counts.bytes_copied, slot.written);
+            self.counts.bytes_copied.add(slot.written);
         }
         Some(slot)
     }

@@ -11,6 +11,7 @@
 mod admitted;
 mod builder;
 mod claims;
+mod counters;
 mod doorman;
 mod event;
 mod hall;
@@ -29,7 +30,8 @@ use headstart_core::framing::Framing;
 pub use admitted::{Admitted, GateStream};
 pub use builder::{ADMITTED_DEFAULT, GateBuilder, MESSAGE_TIMEOUT, WAITING_DEFAULT};
 pub use claims::{CLAIMS_DEFAULT, Claims};
-pub use event::{GateCounters, GateEvent, Via};
+pub use counters::GateCounters;
+pub use event::{GateEvent, Via};
 pub use pairs::{PAIR_BYTES_DEFAULT, PAIRS_DEFAULT};
 
 use crate::runtime::{Listener, Runtime};
@@ -112,7 +114,8 @@ impl<R: Runtime> Gate<R> {
 
     /// What the gate has done so far.
     pub fn counters(&self) -> GateCounters {
-        self.shared.counts.snapshot()
+        let forced_out = self.claims().map_or(0, |claims| claims.stats().forced_out);
+        self.shared.counts.snapshot(forced_out)
     }
 
     /// Whether copies of a message that came by Fast Open are joined.
