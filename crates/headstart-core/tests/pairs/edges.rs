@@ -31,7 +31,7 @@ fn leaves(before: &World, after: &World, index: usize, action: Action) -> Verdic
             "P1 member {index} failed by itself"
         ),
         (true, Outcome::Lost) => rule!(
-            may_lose(before, after, index, &leg),
+            after.chosen().is_some_and(|chosen| chosen != index) || may_go(before, after, index),
             "P1 member {index} is dropped, though the client may use it: {:?}",
             after.snap
         ),
@@ -44,12 +44,13 @@ fn leaves(before: &World, after: &World, index: usize, action: Action) -> Verdic
     Ok(())
 }
 
-fn may_lose(before: &World, after: &World, index: usize, leg: &Leg) -> bool {
+/// Whether, whatever is chosen, it may be dropped.
+fn may_go(before: &World, after: &World, index: usize) -> bool {
+    let leg = after.legs[index];
     let others = || {
         let others = after.legs.iter().enumerate();
         others.filter(move |(other, _)| *other != index && before.legs[*other].live)
     };
-    let beaten = after.chosen().is_some_and(|chosen| chosen != index);
     let window = after.window_end();
     let unproven = leg.proven_at.is_none()
         && others().any(|(_, other)| {
@@ -66,24 +67,20 @@ fn may_lose(before: &World, after: &World, index: usize, leg: &Leg) -> bool {
         let useless = served && leg.proven_at.is_none() && after.now >= window;
         useless || after.now >= window.max(at).saturating_add(LINGER)
     });
-    beaten || unproven || lags || late
+    unproven || lags || late
 }
 
 /// Why a member may become the connection.
 fn chooses(before: &World, after: &World, chosen: usize, action: Action) -> Verdict {
     let leg = after.legs[chosen];
-    let mut others = (0..before.legs.len()).filter(|other| {
-        *other != chosen && before.legs[*other].live && after.outcome(*other) == Outcome::Lost
-    });
+    // Those beaten by this very choice; others had gone for reasons of their own.
+    let beaten: Vec<_> = (0..before.legs.len())
+        .filter(|other| *other != chosen && before.legs[*other].live)
+        .filter(|other| after.outcome(*other) == Outcome::Lost)
+        .filter(|other| !may_go(before, after, *other))
+        .collect();
     let speaks = leg.brought_at.is_some() && leg.eligible();
     let config = after.setup.config;
-    // Those beaten by this very choice; others had gone for reasons of their own.
-    let beaten: Vec<_> = others.by_ref().collect();
-    let single = before.legs.len() == after.legs.len() && beaten.is_empty();
-    let alone = single
-        || beaten
-            .iter()
-            .all(|other| !would_stay(after, chosen, *other));
     let quiet = beaten
         .iter()
         .all(|other| after.legs[*other].brought_at.is_none());
@@ -92,7 +89,7 @@ fn chooses(before: &World, after: &World, chosen: usize, action: Action) -> Verd
         .is_some_and(|at| after.now >= at.saturating_add(GRACE));
     let allowed = match action {
         Action::Conclude => true,
-        _ if alone => speaks || !before_could_join(after),
+        _ if beaten.is_empty() => speaks || !before_could_join(after),
         _ => speaks && (config.resets_losers || (quiet && waited)),
     };
     rule!(
@@ -101,14 +98,6 @@ fn chooses(before: &World, after: &World, chosen: usize, action: Action) -> Verd
         after.snap
     );
     Ok(())
-}
-
-/// Whether it was not lost by the window's end or by lagging.
-fn would_stay(after: &World, chosen: usize, other: usize) -> bool {
-    let (leg, rival) = (after.legs[other], after.legs[chosen]);
-    let unproven = leg.proven_at.is_none() && after.now >= after.window_end().saturating_add(GRACE);
-    let lags = rival.acked > 0 && rival.acked >= after.snap.answer.1 && leg.sent < rival.acked;
-    !(rival.proven_at.is_some() && (unproven || lags))
 }
 
 /// Whether, but for the choice, another copy might come.
