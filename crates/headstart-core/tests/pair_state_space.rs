@@ -129,6 +129,12 @@ fn every_combination() {
         ..TWO
     };
     for resets_losers in [false, true] {
+        let three = Bounds {
+            members: 3,
+            stuck: false,
+            ..TWO
+        };
+        explore(setup(1, 1, 1, resets_losers), three);
         explore(setup(9, 1, 1, resets_losers), two);
         explore(setup(1, 2, 1, resets_losers), two);
         let halves = Bounds {
@@ -136,7 +142,6 @@ fn every_combination() {
             ..TWO
         };
         explore(setup(1, 1, 1, resets_losers), halves);
-        explore(setup(1, 1, 1, resets_losers), Bounds { members: 3, ..TWO });
     }
 }
 
