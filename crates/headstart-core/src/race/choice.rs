@@ -135,10 +135,10 @@ impl Race {
         });
         match self.open_plain() {
             Some(plain) => match self.config.peer {
-                Peer::Unaware | Peer::Pairing => Some(plain),
+                Peer::Unaware => Some(plain),
                 Peer::FirstCome if accepted.is_some() => accepted,
-                Peer::FirstCome if self.grace().is_some_and(|end| self.now < end) => None,
-                Peer::FirstCome => Some(plain),
+                Peer::FirstCome | Peer::Pairing if self.is_in_grace() => None,
+                Peer::FirstCome | Peer::Pairing => Some(plain),
             },
             None if self.held_too_long() || !self.plain_may_open() => fast_open,
             None => None,
@@ -151,12 +151,17 @@ impl Race {
             .any(|attempt| attempt.is(AttemptKind::Plain) && attempt.state.contends())
     }
 
+    fn is_in_grace(&self) -> bool {
+        self.grace().is_some_and(|end| self.now < end)
+    }
+
     /// A first-come peer serves the copy that it saw first, and resets the
-    /// other. Where data in a SYN has not been out for as long as plain's
-    /// handshake took, its answer is not due yet: it gets that time, and a
-    /// quarter more. Where it was not acknowledged, the kernel has sent it
-    /// again, perhaps before plain's copy: the reset, which takes the peer's
-    /// program and not only its kernel, gets that time and [`RESET_WAIT`].
+    /// other; so does one that pairs, unless the first came in a SYN. Where
+    /// data in a SYN has not been out for as long as plain's handshake took,
+    /// its answer is not due yet: it gets that time, and a quarter more. Where
+    /// it was not acknowledged, the kernel has sent it again, perhaps before
+    /// plain's copy: the reset, which takes the peer's program and not only
+    /// its kernel, gets that time and [`RESET_WAIT`].
     fn grace(&self) -> Option<Instant> {
         let plain = self.attempts.get(self.open_plain()?.index())?;
         let opened = plain.report.opened?;
@@ -170,7 +175,9 @@ impl Race {
                     State::Handshake { .. } if attempt.report.syn_data == SynData::Sent => {
                         (attempt.report.started?, quarter)
                     }
-                    State::Open { taken: 1.., .. } => {
+                    State::Open { taken: 1.., .. }
+                        if attempt.report.syn_data != SynData::Acknowledged =>
+                    {
                         let since = attempt.report.opened.max(Some(opened))?;
                         (since, quarter.max(RESET_WAIT))
                     }

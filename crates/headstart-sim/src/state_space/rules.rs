@@ -170,9 +170,9 @@ fn r6_right_one(before: &Snapshot, index: usize, world: &World) -> Verdict {
         (false, _) => {
             (waited || hopeless) && chosen.kind == AttemptKind::FastOpen && chosen.phase.is_open()
         }
-        (true, Peer::Unaware | Peer::Pairing) => chosen.kind == AttemptKind::Plain,
+        (true, Peer::Unaware) => chosen.kind == AttemptKind::Plain,
         (true, Peer::FirstCome) if acknowledged => chosen.syn_data == SynData::Acknowledged,
-        (true, Peer::FirstCome) => {
+        (true, Peer::FirstCome | Peer::Pairing) => {
             chosen.kind == AttemptKind::Plain && !answer_may_come(before, index, world)
         }
     };
@@ -497,7 +497,7 @@ fn r6_held_bytes_do_not_wait_for_ever(world: &World) -> Verdict {
         .is_some_and(|since| world.now >= since.saturating_add(world.setup.cutover_wait));
     let waits = match world.open_plain() {
         None => !(fast_open_open && waited),
-        Some(_) if world.setup.peer != Peer::FirstCome => false,
+        Some(_) if world.setup.peer == Peer::Unaware => false,
         Some(_) => world.grace().is_some_and(|end| world.now < end),
     };
     rule!(waits, "R6 held bytes wait for nothing");

@@ -452,7 +452,9 @@ impl World {
                     Phase::Handshake { .. } if attempt.syn_data == SynData::Sent => {
                         Some((attempt.started?, quarter))
                     }
-                    Phase::Open { taken, .. } if taken > 0 => {
+                    Phase::Open { taken, .. }
+                        if taken > 0 && attempt.syn_data != SynData::Acknowledged =>
+                    {
                         Some((attempt.opened.max(plain.opened)?, quarter.max(RESET_WAIT)))
                     }
                     _ => None,
@@ -527,7 +529,7 @@ impl World {
             return;
         }
         self.open_plain().hash(state);
-        if self.setup.peer == Peer::FirstCome {
+        if self.setup.peer != Peer::Unaware {
             let since = |moment: Option<Instant>| moment.map(|at| self.now.saturating_since(at));
             for attempt in &self.race.report().attempts {
                 if !matches!(attempt.outcome, Outcome::Out(_)) {
