@@ -197,6 +197,11 @@ impl<R: Runtime> Joined<R> {
         self.handed.is_some()
     }
 
+    /// Whether its runtime has gone, and its connections with it.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.orphan
+    }
+
     /// Why nothing can be written any more, if so.
     pub(super) fn end(&self) -> Option<io::Error> {
         (self.settled && !self.handed_over).then(|| self.failed())
@@ -223,7 +228,6 @@ impl<R: Runtime> Joined<R> {
 
     fn failed(&self) -> io::Error {
         match &self.failure {
-            _ if self.orphan => io::ErrorKind::NotConnected.into(),
             Some(error) => copy_of(error),
             None => io::ErrorKind::ConnectionReset.into(),
         }
@@ -270,10 +274,6 @@ impl<R: Runtime> Joined<R> {
     fn act(&mut self) -> bool {
         let mut acted = false;
         loop {
-            if let Some(id) = self.pair.take() {
-                self.handed_over = true;
-                self.handed = self.release(id).map(Slot::into_parts);
-            }
             match self.pair.poll(self.now()) {
                 Step::Discard(id, most) => {
                     let mut scratch = [0; DISCARD_SIZE];
@@ -305,6 +305,12 @@ impl<R: Runtime> Joined<R> {
                     (None, _) => {}
                 },
                 Step::Wait(deadline) => {
+                    // Time alone may have chosen.
+                    if let Some(id) = self.pair.take() {
+                        self.handed_over = true;
+                        self.handed = self.release(id).map(Slot::into_parts);
+                        continue;
+                    }
                     self.deadline = deadline;
                     self.give_back();
                     return acted;

@@ -111,6 +111,9 @@ impl<R: Runtime> Paired<R> {
     ) -> Poll<Done<R, T>> {
         self.0.with(|joined, cx| {
             joined.drive(cx);
+            if joined.is_orphan() {
+                return Poll::Ready(Done::Here(Err(io::ErrorKind::NotConnected.into())));
+            }
             if let Some(handed) = joined.take_handed() {
                 return Poll::Ready(Done::Handed(handed));
             }
