@@ -233,7 +233,9 @@ impl World {
             let end = match served.number % 2 {
                 0 => read_all(&mut served.stream, &mut read),
                 _ => {
-                    let (stream, before) = served.stream.into_parts();
+                    let Ok((stream, before)) = served.stream.into_parts() else {
+                        return Err(format!("{} came plainly, and is paired", served.number));
+                    };
                     read.extend_from_slice(&before);
                     read_raw(&stream, &mut read)
                 }
