@@ -264,15 +264,17 @@ impl<W: Driven, R: Runtime> Driver<W, R> {
                 if work.closed && work.live.is_empty() {
                     return Err(Poll::Ready(()));
                 }
-                let earliest = work.deadlines.first_key_value().map(|((at, _), _)| *at);
-                if let Some(at) = earliest
-                    && at <= self.runtime.now()
-                    && let Some((_, cell)) = work.deadlines.pop_first()
-                {
-                    return Ok(cell);
+                let earliest = work.deadlines.first_key_value();
+                let earliest = earliest.map(|((at, _), cell)| (*at, cell.clone()));
+                match earliest {
+                    // It stays noted until it is set anew: the clock may go
+                    // back before it is driven.
+                    Some((at, cell)) if at <= self.runtime.now() => return Ok(cell),
+                    earliest => {
+                        work.waker = Some(cx.waker().clone());
+                        earliest.map(|(at, _)| at)
+                    }
                 }
-                work.waker = Some(cx.waker().clone());
-                earliest
             };
             match earliest {
                 None => return Err(Poll::Pending),

@@ -166,6 +166,7 @@ impl World {
         };
         let gate = Gate::builder_on(network.clone(), framing.clone())
             .debounce(setup.debounce)
+            .pairing(false)
             .claims(Claims::new(config).expect("settings in range"))
             .message_max(setup.message_max)
             .message_timeout(setup.message_timeout)
