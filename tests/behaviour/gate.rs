@@ -259,24 +259,23 @@ fn raced_copies_meet_one_handler() -> Outcome {
         settings,
         common::echo,
     )?;
+    let mut raced = 0;
     for _ in 0..10 {
-        on_client(&lab, async || {
+        raced += on_client(&lab, async || {
             let mut stream = token_dialer()?.build()?.dial(server.address).await?;
             // Plain opens, and sends its copy, well before Fast Open's answer.
             sleep(lab.rtt() / 2).await;
             within("an exchange", exchange(&mut stream, &pattern(600, 0))).await?;
-            assert!(stream.report().raced());
-            Ok(())
+            Ok(usize::from(stream.report().raced()))
         })?;
     }
+    // On a busy machine plain may be open before the flight is written.
+    ensure!(raced >= 7, "only {raced} of 10 were races");
     let handled = server.handled();
     std::thread::sleep(lab.rtt());
     let counters = server.stop()?;
     ensure!(handled == 10, "{handled} handler calls");
-    ensure!(
-        counters.first == 10 && counters.duplicates >= 7,
-        "{counters:?}"
-    );
+    ensure!(counters.first == 10 && counters.joined >= 7, "{counters:?}");
     let by_fast_open = lock(&told)
         .iter()
         .filter(|event| {

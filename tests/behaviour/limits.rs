@@ -9,12 +9,12 @@ use headstart::core::race::{AttemptKind, Exit, FailureKind, NotStarted, Outcome 
 use headstart::tokio::{Dialer, Gate};
 use headstart::{FirstFlight, Framing, RaceError};
 use headstart_lab::{Family, Rule};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::common::{self, Outcome, Server, ensure, exchange, on_client, pattern, token_dialer};
+use crate::descriptors::{back_to, descriptors, leave, unlimited};
 use crate::support::{
     Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, settle, tests, until, within,
 };
@@ -29,46 +29,6 @@ tests![
     a_runtime_that_goes_tells_who_waits,
     a_dropped_dialer_finishes_its_races,
 ];
-
-fn descriptors() -> io::Result<usize> {
-    Ok(std::fs::read_dir("/proc/self/fd")?.count())
-}
-
-/// Leaves room for so many more descriptors.
-fn leave(room: u64) -> io::Result<()> {
-    // The folder that is counted is open itself; numbers have no gaps here,
-    // or those gaps are filled first.
-    let mut filler = Vec::new();
-    let highest = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok())
-        .max()
-        .unwrap_or(0);
-    loop {
-        let file = std::fs::File::open("/dev/null")?;
-        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
-        filler.push(file);
-        if u64::try_from(number).is_ok_and(|number| number > highest) {
-            let limit = u64::try_from(number).map_err(io::Error::other)? + 1 + room;
-            // Kept open for good: the process is this test's.
-            std::mem::forget(filler);
-            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            return Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?);
-        }
-    }
-}
-
-fn unlimited() -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
-
-/// Waits until as many are open as before.
-fn back_to(before: usize) -> Outcome {
-    until("every descriptor closed", || {
-        descriptors().is_ok_and(|now| now <= before)
-    })
-    .map_err(|error| format!("{error}: {before} before, {:?} now", descriptors()).into())
-}
 
 fn sequential_races_leak_no_descriptor() -> Outcome {
     const RACES: usize = 1000;

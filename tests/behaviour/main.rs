@@ -11,11 +11,17 @@ mod common;
 #[cfg(target_os = "linux")]
 mod delivery;
 #[cfg(target_os = "linux")]
+#[path = "../common/descriptors.rs"]
+mod descriptors;
+#[cfg(target_os = "linux")]
 mod dial;
 #[cfg(target_os = "linux")]
 mod endings;
 #[cfg(target_os = "linux")]
 mod gate;
+#[cfg(target_os = "linux")]
+#[path = "../common/harness.rs"]
+mod harness;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]

@@ -154,7 +154,8 @@ fn r10_losers_are_closed_as_set() -> Outcome {
     for (losers, resets) in [(LoserClose::Abortive, true), (LoserClose::Graceful, false)] {
         let lab = common::lab(RTT)?;
         fetch_cookie(&lab, Family::V4)?;
-        let server = Server::echo(&lab, lab.server(), Family::V4, Framing::token())?;
+        // One that pairs answers the loser too, which resets it in the end.
+        let server = Server::first_come(&lab, lab.server(), Family::V4, Framing::token())?;
         on_client(&lab, async || {
             let dialer = token_dialer()?.losers(losers).build()?;
             let mut stream = dialer.dial(server.address).await?;

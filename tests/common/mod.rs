@@ -75,6 +75,16 @@ impl Server {
         Self::start(lab, host, family, framing, |gate| gate, echo)
     }
 
+    /// The same behind a gate that debounces first-come and pairs nothing.
+    pub fn first_come(
+        lab: &Lab,
+        host: &Host,
+        family: Family,
+        framing: Framing,
+    ) -> io::Result<Self> {
+        Self::start(lab, host, family, framing, |gate| gate.pairing(false), echo)
+    }
+
     /// A gate with settings and a handler of the test's.
     pub fn start<H, F>(
         lab: &Lab,

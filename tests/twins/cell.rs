@@ -128,9 +128,10 @@ impl Cell {
     fn prepare(self) -> Result<Ready, Box<dyn std::error::Error + Send + Sync>> {
         let lab = common::lab(RTT)?;
         lab.client().set_fast_open(0x1)?;
-        let server = Server::echo(&lab, lab.server(), Family::V4, Framing::token())?;
+        // The simulated server debounces first-come.
+        let server = Server::first_come(&lab, lab.server(), Family::V4, Framing::token())?;
         let second = match self.rule {
-            Rule::Balance => Some(Server::echo(
+            Rule::Balance => Some(Server::first_come(
                 &lab,
                 lab.second_server(),
                 Family::V4,
