@@ -481,7 +481,8 @@ fn r11_half_close_is_raced_and_the_big_answer_read() -> Outcome {
         lab.server(),
         Family::V4,
         framing,
-        |gate| gate,
+        // One that pairs answers both at once: then either wins.
+        |gate| gate.pairing(false),
         handler,
     )?;
     let mut fast_open_won = false;
