@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use headstart_core::pair::{Event, LINGER, Outcome, Step};
+use headstart_core::pair::{Event, GRACE, LINGER, Outcome, Step};
 
 use super::world::BEGAN;
 use super::{Action, Verdict, World};
 use crate::rule;
 
 /// More than any pair needs to end.
-const STEPS_MAX: usize = 200;
+const STEPS_MAX: usize = 4_000;
 
 /// Polling again changes nothing, and sleeping as long as `poll` says misses
 /// nothing.
@@ -87,12 +87,16 @@ pub fn p1_whole_answer(world: &World, good: usize, stays: bool) -> Verdict {
     ))
 }
 
-/// Whether the client chose another, or has everything on another.
+/// Whether the client chose another, or has everything on another; or the
+/// window is long over, and only another was proven.
 fn is_excused(world: &World, good: usize) -> bool {
     let elsewhere = world.chosen().is_some_and(|chosen| chosen != good);
     let served = (0..world.legs.len()).any(|leg| world.outcome(leg) == Outcome::Delivered);
     let ahead = |index: usize| index != good && world.legs[index].acked > world.legs[good].sent;
-    elsewhere || served || (0..world.legs.len()).any(ahead)
+    let proven = |index: usize| index != good && world.legs[index].acked > 0;
+    let over = world.now >= world.window_end().saturating_add(GRACE);
+    let late = over && world.legs[good].acked == 0 && (0..world.legs.len()).any(proven);
+    elsewhere || served || late || (0..world.legs.len()).any(ahead)
 }
 
 fn next(world: &World, good: usize, stays: bool) -> Result<Action, String> {

@@ -1,13 +1,14 @@
 //! A model of the world around a pair: sockets, clients and an application.
 //!
 //! [`World`] applies one action at a time to a pair and to its model, and after
-//! each asserts the rules by name. The exhaustive test and the property test
-//! both drive it; neither knows a rule itself.
+//! each asserts the rules by name. The exhaustive test, the property test
+//! and the fuzzer drive it; none knows a rule itself.
 // Each test binary uses its own part.
 #![allow(dead_code, unreachable_pub, unused_imports, missing_docs)]
 
 pub mod edges;
 pub mod goodwill;
+pub mod moves;
 pub mod states;
 pub mod world;
 
