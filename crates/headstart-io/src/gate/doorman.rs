@@ -1,139 +1,30 @@
 //! The one task of a gate: it accepts, reads first messages, and decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use headstart_core::debounce::Verdict;
-use headstart_core::framing::token::{HEADER_LEN, Header};
-use headstart_core::framing::{Malformed, Progress, Scanner};
-use headstart_core::pair::{self, Pair};
 use headstart_core::time::Instant;
 
+use super::GateEvent;
 use super::hall::Shared;
-use super::joined::{Copy, Joined};
-use super::{Admitted, GateEvent, GateStream, Via};
-use crate::driver::{Cell, Driven, Driver};
+use super::joined::Joined;
+use super::slot::Copy;
+use super::waiting::{Read, Ringer, Waiting};
+use crate::driver::Driver;
 use crate::runtime::{AfterAcceptError, Listener, Runtime, Stream, Timer};
-use crate::sync::{Mutex, lock};
 
 /// Connections accepted, or read from, before other tasks get their turn.
 const BATCH: usize = 64;
-/// Bytes read at a time.
-const READ_SIZE: usize = 4096;
 /// First pause after an accept that failed for want of resources.
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 /// Longest such pause.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
-
-/// Numbers of connections that have something to say.
-#[derive(Debug, Default)]
-pub(super) struct Bell {
-    rung: Mutex<(VecDeque<u64>, Option<Waker>)>,
-}
-
-impl Bell {
-    /// Wakes the doorman.
-    pub(super) fn ring(&self) {
-        let waker = lock(&self.rung).1.take();
-        waker.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Wakes the doorman for one connection.
-#[derive(Debug)]
-struct Ringer {
-    number: u64,
-    rung: AtomicBool,
-    bell: Arc<Bell>,
-}
-
-impl Wake for Ringer {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            lock(&self.bell.rung).0.push_back(self.number);
-            self.bell.ring();
-        }
-    }
-}
-
-/// A connection whose first message is not whole.
-#[derive(Debug)]
-struct Waiting<S> {
-    stream: S,
-    peer: SocketAddr,
-    scanner: Scanner,
-    bytes: Vec<u8>,
-    /// When its time is up.
-    deadline: Instant,
-    ringer: Arc<Ringer>,
-}
-
-/// What became of a connection that was read from.
-enum Read {
-    /// Nothing more for now.
-    Pending,
-    /// Its first message is whole, of this length.
-    Whole(usize),
-    Malformed(Malformed),
-    Closed,
-}
-
-impl<S: Stream> Waiting<S> {
-    fn read(&mut self) -> Read {
-        self.ringer.rung.store(false, Ordering::Release);
-        let waker = Waker::from(self.ringer.clone());
-        let mut cx = Context::from_waker(&waker);
-        let mut buf = [0; READ_SIZE];
-        loop {
-            match self.stream.poll_readable(&mut cx) {
-                Poll::Pending => return Read::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Read::Closed,
-            }
-            let got = match self.stream.try_read(&mut buf) {
-                Ok(0) => return Read::Closed,
-                Ok(got) => buf.get(..got).unwrap_or(&buf),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => return Read::Closed,
-            };
-            self.bytes.extend_from_slice(got);
-            match self.scanner.feed(got) {
-                Ok(Progress::Partial) => {}
-                Ok(Progress::Complete(length)) => return Read::Whole(length),
-                Err(error) => return Read::Malformed(error),
-            }
-        }
-    }
-}
-
-/// What became of a first message.
-enum Found<R: Runtime> {
-    First(Admission<R>),
-    Copy {
-        copy: Copy<R::Stream>,
-        /// What is kept open for it.
-        of: Option<Arc<Cell<Joined<R>>>>,
-        age: Duration,
-        copies: u32,
-    },
-}
-
-/// A connection that is let in: alone, or open for copies.
-enum Admission<R: Runtime> {
-    Alone(Copy<R::Stream>),
-    Open(Arc<Cell<Joined<R>>>),
-}
 
 /// The doorman.
 pub(super) struct Doorman<R: Runtime> {
@@ -205,20 +96,15 @@ impl<R: Runtime> Doorman<R> {
         }
         let number = self.next_number;
         self.next_number += 1;
-        let ringer = Arc::new(Ringer {
-            number,
-            rung: AtomicBool::new(false),
-            bell: self.shared.bell.clone(),
-        });
         let settings = &self.shared.settings;
-        let connection = Waiting {
+        let connection = Waiting::new(
             stream,
             peer,
-            scanner: settings.framing.scanner_with_limit(settings.message_max),
-            bytes: Vec::new(),
-            deadline: now.saturating_add(settings.message_timeout),
-            ringer: ringer.clone(),
-        };
+            settings.framing.scanner_with_limit(settings.message_max),
+            now.saturating_add(settings.message_timeout),
+            Ringer::new(number, self.shared.bell.clone()),
+        );
+        let ringer = connection.ringer.clone();
         self.waiting.insert(number, connection);
         if self.shared.is_full() {
             // Who made room has been let in, and filled the hall.
@@ -268,140 +154,9 @@ impl<R: Runtime> Doorman<R> {
                     peer,
                     beyond,
                 };
-                self.decide(copy, bytes, now);
+                self.shared.decide(copy, bytes, now);
             }
         }
-    }
-
-    /// Admits the first copy of a message, joins a later one, or resets it.
-    fn decide(&self, copy: Copy<R::Stream>, message: Vec<u8>, now: Instant) {
-        let shared = &self.shared;
-        let via = match copy.stream.syn_data_acked() {
-            Ok(true) => Via::FastOpen,
-            Ok(false) | Err(_) => Via::Plain,
-        };
-        let peer = copy.peer;
-        let Some(claims) = &shared.settings.claims else {
-            return self.admit(peer, via, message, Admission::Alone(copy));
-        };
-        let number = claims.number();
-        // Whoever observes the next copy finds the pair.
-        let found = claims.claim(now, &message, number, |verdict| match verdict {
-            Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
-            Verdict::Duplicate { of, age, copies } => Found::Copy {
-                copy,
-                of: shared.settings.pairs.as_ref().and_then(|p| p.find(of)),
-                age,
-                copies,
-            },
-        });
-        match found {
-            Found::First(admission) => self.admit(peer, via, message, admission),
-            Found::Copy {
-                copy,
-                of,
-                age,
-                copies,
-            } => {
-                let rejected = match of {
-                    Some(cell) => cell
-                        .with(|joined, cx| joined.join(cx, via.kind(), &message, copy))
-                        .err(),
-                    None => Some(copy),
-                };
-                let (counter, event) = match rejected {
-                    Some(copy) => {
-                        copy.stream.close_abortively();
-                        let event = GateEvent::Duplicate {
-                            peer,
-                            via,
-                            age,
-                            copies,
-                        };
-                        (&shared.counts.duplicates, event)
-                    }
-                    None => {
-                        let event = GateEvent::Paired {
-                            peer,
-                            via,
-                            age,
-                            copies,
-                        };
-                        (&shared.counts.joined, event)
-                    }
-                };
-                counter.count();
-                shared.tell(event);
-            }
-        }
-    }
-
-    /// Keeps a message that came by Fast Open open for copies, if there is room.
-    fn keep_open(
-        &self,
-        copy: Copy<R::Stream>,
-        via: Via,
-        message: &[u8],
-        number: u64,
-        now: Instant,
-    ) -> Admission<R> {
-        let shared = &self.shared;
-        let pairs = match &shared.settings.pairs {
-            Some(pairs) if via == Via::FastOpen => pairs,
-            Some(_) | None => return Admission::Alone(copy),
-        };
-        let bytes = message.len() + copy.beyond.len();
-        let Some(place) = pairs.place(number, bytes) else {
-            shared.counts.unpaired.count();
-            return Admission::Alone(copy);
-        };
-        let header = message.first_chunk().map(Header::decode);
-        let limits = pairs.limits();
-        let config = pair::Config {
-            window: limits.window,
-            log_max: limits.log_max,
-            resets_losers: shared.settings.token
-                && matches!(header, Some(Ok(header)) if header.resets_losers),
-        };
-        let cell = shared.queue.adopt(Joined::new(
-            Pair::new(config, now),
-            shared.runtime.clone(),
-            message,
-            copy,
-            place,
-            shared.counts.clone(),
-        ));
-        pairs.insert(number, cell.clone());
-        Admission::Open(cell)
-    }
-
-    fn admit(&self, peer: SocketAddr, via: Via, mut bytes: Vec<u8>, admission: Admission<R>) {
-        let shared = &self.shared;
-        let (message, token) = (bytes.len(), shared.settings.token);
-        let skip = if token { HEADER_LEN } else { 0 };
-        shared.counts.first.count();
-        shared.tell(GateEvent::Admitted {
-            peer,
-            via,
-            bytes: message,
-        });
-        let stream = match admission {
-            Admission::Alone(copy) => {
-                bytes.extend(copy.beyond);
-                GateStream::direct(bytes, skip, copy.stream)
-            }
-            Admission::Open(cell) => {
-                // It hears from its connection, and of the passing of time.
-                cell.with(|joined, cx| joined.drive(cx));
-                GateStream::paired(bytes, skip, cell)
-            }
-        };
-        shared.admit(Admitted {
-            stream: stream.into(),
-            peer,
-            via,
-            message,
-        });
     }
 
     /// Closes connections whose time is up; when the next one's is.
@@ -445,15 +200,13 @@ impl<R: Runtime> Doorman<R> {
             if self.shared.is_full() {
                 break;
             }
-            let number = lock(&self.shared.bell.rung).0.pop_front();
+            let number = self.shared.bell.next();
             match number {
                 Some(number) => self.read(number, now),
                 None => break,
             }
         }
-        let mut rung = lock(&self.shared.bell.rung);
-        rung.1 = Some(cx.waker().clone());
-        !rung.0.is_empty()
+        self.shared.bell.wait(cx)
     }
 
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

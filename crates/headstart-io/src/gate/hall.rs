@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::builder::Settings;
 use super::counters::Counts;
-use super::doorman::Bell;
 use super::joined::Joined;
+use super::waiting::Bell;
 use super::{Admitted, GateEvent};
 use crate::driver::Queue;
 use crate::runtime::Runtime;

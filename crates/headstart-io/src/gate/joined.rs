@@ -2,7 +2,7 @@
 //! brought the same first message.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -13,33 +13,13 @@ use headstart_core::time::Instant;
 use super::Via;
 use super::counters::Counts;
 use super::pairs::PairPlace;
+use super::slot::{Copy, Slot};
 use crate::driver::Driven;
 use crate::race::Want;
 use crate::runtime::{Runtime, Stream};
 
 /// Bytes thrown away at a time.
 const DISCARD_SIZE: usize = 4096;
-
-/// A connection that brought the pair's first message.
-#[derive(Debug)]
-pub(super) struct Copy<S> {
-    pub(super) stream: S,
-    pub(super) peer: SocketAddr,
-    /// What was read from it, beyond the first message.
-    pub(super) beyond: Vec<u8>,
-}
-
-/// A member's connection.
-#[derive(Debug)]
-struct Slot<S> {
-    stream: S,
-    beyond: Vec<u8>,
-    /// Bytes of `beyond` that were read.
-    at: usize,
-    /// A failure, kept until what came before it has been read.
-    broken: Option<io::Error>,
-    written: u64,
-}
 
 /// A pair and its connections.
 #[derive(Debug)]
@@ -486,69 +466,6 @@ impl<R: Runtime> Driven for Joined<R> {
             self.orphan = true;
             self.settle();
         }
-    }
-}
-
-impl<S: Stream> Slot<S> {
-    fn new(copy: Copy<S>) -> Self {
-        Self {
-            stream: copy.stream,
-            beyond: copy.beyond,
-            at: 0,
-            broken: None,
-            written: 0,
-        }
-    }
-
-    fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.beyond.drain(..self.at.min(self.beyond.len()));
-        (self.stream, self.beyond)
-    }
-
-    /// Something to read, an end or a failure.
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> Option<Result<Event, io::Error>> {
-        if self.at < self.beyond.len() {
-            return Some(Ok(Event::Readable));
-        }
-        loop {
-            match self.stream.poll_readable(cx) {
-                Poll::Pending => return self.broken.take().map(Err),
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Some(Err(error)),
-            }
-            match self.stream.try_peek() {
-                Ok(0) => return Some(self.broken.take().map_or(Ok(Event::Ended), Err)),
-                Ok(_) => return Some(Ok(Event::Readable)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = self.beyond.get(self.at..).unwrap_or_default();
-        if rest.is_empty() {
-            return self.stream.try_read(buf);
-        }
-        let length = rest.len().min(buf.len());
-        if let (Some(part), Some(room)) = (rest.get(..length), buf.get_mut(..length)) {
-            room.copy_from_slice(part);
-        }
-        self.at += length;
-        if self.at >= self.beyond.len() {
-            (self.beyond, self.at) = (Vec::new(), 0);
-        }
-        Ok(length)
-    }
-
-    /// Whether there are bytes to read, whatever else is the matter.
-    fn has_more(&self) -> bool {
-        self.at < self.beyond.len() || matches!(self.stream.try_peek(), Ok(1..))
-    }
-
-    fn acked(&self) -> Event {
-        // A system that does not tell leaves its members unproven.
-        Event::Acked(self.stream.bytes_acked().unwrap_or(0))
     }
 }
 

@@ -8,6 +8,7 @@
 //!                           pairs: of a claim by Fast Open? joined : reset
 //! ```
 
+mod admission;
 mod admitted;
 mod builder;
 mod claims;
@@ -18,6 +19,8 @@ mod hall;
 mod joined;
 mod paired;
 mod pairs;
+mod slot;
+mod waiting;
 
 use std::future::poll_fn;
 use std::io;

@@ -1,0 +1,166 @@
+//! What becomes of a first message: let in, joined with an earlier copy, or
+//! turned away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_core::debounce::Verdict;
+use headstart_core::framing::token::{HEADER_LEN, Header};
+use headstart_core::pair::{self, Pair};
+use headstart_core::time::Instant;
+
+use super::hall::Shared;
+use super::joined::Joined;
+use super::slot::Copy;
+use super::{Admitted, GateEvent, GateStream, Via};
+use crate::driver::{Cell, Driven};
+use crate::runtime::{Runtime, Stream};
+
+/// What became of a first message.
+enum Found<R: Runtime> {
+    First(Admission<R>),
+    Copy {
+        copy: Copy<R::Stream>,
+        /// What is kept open for it.
+        of: Option<Arc<Cell<Joined<R>>>>,
+        age: Duration,
+        copies: u32,
+    },
+}
+
+/// A connection that is let in: alone, or open for copies.
+enum Admission<R: Runtime> {
+    Alone(Copy<R::Stream>),
+    Open(Arc<Cell<Joined<R>>>),
+}
+
+impl<R: Runtime> Shared<R> {
+    /// Admits the first copy of a message, joins a later one, or resets it.
+    pub(super) fn decide(&self, copy: Copy<R::Stream>, message: Vec<u8>, now: Instant) {
+        let via = match copy.stream.syn_data_acked() {
+            Ok(true) => Via::FastOpen,
+            Ok(false) | Err(_) => Via::Plain,
+        };
+        let peer = copy.peer;
+        let Some(claims) = &self.settings.claims else {
+            return self.let_in(peer, via, message, Admission::Alone(copy));
+        };
+        let number = claims.number();
+        // Whoever observes the next copy finds the pair.
+        let found = claims.claim(now, &message, number, |verdict| match verdict {
+            Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
+            Verdict::Duplicate { of, age, copies } => Found::Copy {
+                copy,
+                of: self.settings.pairs.as_ref().and_then(|p| p.find(of)),
+                age,
+                copies,
+            },
+        });
+        match found {
+            Found::First(admission) => self.let_in(peer, via, message, admission),
+            Found::Copy {
+                copy,
+                of,
+                age,
+                copies,
+            } => {
+                let rejected = match of {
+                    Some(cell) => cell
+                        .with(|joined, cx| joined.join(cx, via.kind(), &message, copy))
+                        .err(),
+                    None => Some(copy),
+                };
+                let (counter, event) = match rejected {
+                    Some(copy) => {
+                        copy.stream.close_abortively();
+                        let event = GateEvent::Duplicate {
+                            peer,
+                            via,
+                            age,
+                            copies,
+                        };
+                        (&self.counts.duplicates, event)
+                    }
+                    None => {
+                        let event = GateEvent::Paired {
+                            peer,
+                            via,
+                            age,
+                            copies,
+                        };
+                        (&self.counts.joined, event)
+                    }
+                };
+                counter.count();
+                self.tell(event);
+            }
+        }
+    }
+
+    /// Keeps a message that came by Fast Open open for copies, if there is room.
+    fn keep_open(
+        &self,
+        copy: Copy<R::Stream>,
+        via: Via,
+        message: &[u8],
+        number: u64,
+        now: Instant,
+    ) -> Admission<R> {
+        let pairs = match &self.settings.pairs {
+            Some(pairs) if via == Via::FastOpen => pairs,
+            Some(_) | None => return Admission::Alone(copy),
+        };
+        let bytes = message.len() + copy.beyond.len();
+        let Some(place) = pairs.place(number, bytes) else {
+            self.counts.unpaired.count();
+            return Admission::Alone(copy);
+        };
+        let header = message.first_chunk().map(Header::decode);
+        let limits = pairs.limits();
+        let config = pair::Config {
+            window: limits.window,
+            log_max: limits.log_max,
+            resets_losers: self.settings.token
+                && matches!(header, Some(Ok(header)) if header.resets_losers),
+        };
+        let cell = self.queue.adopt(Joined::new(
+            Pair::new(config, now),
+            self.runtime.clone(),
+            message,
+            copy,
+            place,
+            self.counts.clone(),
+        ));
+        pairs.insert(number, cell.clone());
+        Admission::Open(cell)
+    }
+
+    fn let_in(&self, peer: SocketAddr, via: Via, mut bytes: Vec<u8>, admission: Admission<R>) {
+        let (message, token) = (bytes.len(), self.settings.token);
+        let skip = if token { HEADER_LEN } else { 0 };
+        self.counts.first.count();
+        self.tell(GateEvent::Admitted {
+            peer,
+            via,
+            bytes: message,
+        });
+        let stream = match admission {
+            Admission::Alone(copy) => {
+                bytes.extend(copy.beyond);
+                GateStream::direct(bytes, skip, copy.stream)
+            }
+            Admission::Open(cell) => {
+                // It hears from its connection, and of the passing of time.
+                cell.with(|joined, cx| joined.drive(cx));
+                GateStream::paired(bytes, skip, cell)
+            }
+        };
+        self.admit(Admitted {
+            stream: stream.into(),
+            peer,
+            via,
+            message,
+        });
+    }
+}
