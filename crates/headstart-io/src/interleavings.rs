@@ -29,7 +29,7 @@ fn orders() -> usize {
     set.and_then(|set| set.parse().ok()).unwrap_or(2_000)
 }
 
-fn in_many_orders(test: impl Fn() + Copy + Send + Sync + 'static) {
+pub(crate) fn in_many_orders(test: impl Fn() + Copy + Send + Sync + 'static) {
     shuttle::check_random(test, orders() / 2);
     shuttle::check_pct(test, orders() / 2, 3);
 }
@@ -180,12 +180,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic")
 }
 
-const ADDRESS: SocketAddr =
+pub(crate) const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80);
 
 /// What peers do, each in a thread of its own, at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peers {
+pub(crate) enum Peers {
     /// They take the connection.
     Open,
     /// They take it, and answer at once.
@@ -196,7 +196,7 @@ enum Peers {
 
 /// A runtime in memory.
 #[derive(Clone, Debug)]
-struct Net {
+pub(crate) struct Net {
     peers: Peers,
     state: Arc<(Mutex<State>, Condvar)>,
 }
@@ -229,7 +229,7 @@ struct End {
 }
 
 impl Net {
-    fn new(peers: Peers) -> Self {
+    pub(crate) fn new(peers: Peers) -> Self {
         Self {
             peers,
             state: Arc::new((Mutex::new(State::default()), Condvar::new())),
@@ -251,6 +251,20 @@ impl Net {
         let dialer = set(dialer).build().expect("sane settings");
         let task = self.state().task.take().expect("a driver");
         (dialer, thread::spawn(move || block_on(task)))
+    }
+
+    /// A connection that was accepted.
+    pub(crate) fn accepted(&self) -> Socket {
+        let mut state = self.state();
+        let index = state.ends.len();
+        state.ends.push(End {
+            open: true,
+            ..End::default()
+        });
+        Socket {
+            net: self.clone(),
+            index,
+        }
     }
 
     /// Whether some connection took this, all of it, and its end.
@@ -384,7 +398,7 @@ impl Timer for Net {
 
 /// One end of a connection.
 #[derive(Debug)]
-struct Socket {
+pub(crate) struct Socket {
     net: Net,
     index: usize,
 }
@@ -465,7 +479,7 @@ impl Drop for Socket {
 
 /// Nobody listens here.
 #[derive(Debug)]
-enum NoListener {}
+pub(crate) enum NoListener {}
 
 impl Listener for NoListener {
     type Stream = Socket;

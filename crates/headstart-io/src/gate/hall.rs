@@ -18,7 +18,7 @@ use crate::sync::{Mutex, lock};
 
 /// Admitted connections, and who waits for them.
 pub(super) struct Hall<R: Runtime> {
-    admitted: VecDeque<Admitted<R>>,
+    pub(super) admitted: VecDeque<Admitted<R>>,
     /// Who waits, by the number of their place.
     wakers: Vec<(u64, Waker)>,
     next_place: u64,

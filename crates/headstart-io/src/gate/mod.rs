@@ -16,6 +16,8 @@ mod counters;
 mod doorman;
 mod event;
 mod hall;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod joined;
 mod paired;
 mod pairs;
