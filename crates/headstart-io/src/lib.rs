@@ -79,6 +79,7 @@ mod runtime;
 mod stream;
 mod sync;
 mod target;
+mod waiters;
 
 pub use budget::{BUDGET_DEFAULT, Budget};
 pub use dialer::{Dialer, DialerBuilder};

@@ -14,6 +14,7 @@ use crate::budget::{Budget, Permit};
 use crate::driver::Driven;
 use crate::error::failure_of;
 use crate::runtime::{Runtime, Stream};
+use crate::waiters::{Waiters, Want};
 
 /// A socket of the race's.
 #[derive(Debug)]
@@ -23,15 +24,6 @@ struct Slot<S> {
     /// It has said all that the race needs to hear: a reply, or its end.
     heard: bool,
     _permit: Option<Permit>,
-}
-
-/// What a writer waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// Room for bytes: there is none before the connection is handed over.
-    Room,
-    Flushed,
-    Finished,
 }
 
 /// How a race ended without a connection.
@@ -60,9 +52,7 @@ pub(crate) struct Running<R: Runtime> {
     /// Whether there was a connection to come for.
     handed_over: bool,
     deadline: Option<Instant>,
-    pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<(Want, Waker)>,
-    replaced: Option<Waker>,
+    pub(crate) waiters: Waiters,
     settled: bool,
     /// Whether the driver was gone before the race was settled.
     orphan: bool,
@@ -87,9 +77,7 @@ impl<R: Runtime> Running<R> {
             untold: None,
             handed_over: false,
             deadline: None,
-            reader: None,
-            writer: None,
-            replaced: None,
+            waiters: Waiters::default(),
             settled: false,
             orphan: false,
         }
@@ -105,28 +93,6 @@ impl<R: Runtime> Running<R> {
             _ if self.handed_over => None,
             true => Some(Over::Orphaned),
             false => self.race.ending().map(Over::Race),
-        }
-    }
-
-    /// The reader waits, until it has something to do.
-    pub(crate) fn reader_waits(&mut self, cx: &Context<'_>) {
-        if !self
-            .reader
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            self.replaced = self.reader.replace(cx.waker().clone());
-        }
-    }
-
-    /// The writer waits for something.
-    pub(crate) fn writer_waits(&mut self, want: Want, cx: &Context<'_>) {
-        match &mut self.writer {
-            Some((wanted, waker)) if waker.will_wake(cx.waker()) => *wanted = want,
-            writer => {
-                let before = writer.replace((want, cx.waker().clone()));
-                self.replaced = before.map(|(_, waker)| waker);
-            }
         }
     }
 
@@ -359,20 +325,18 @@ impl<R: Runtime> Driven for Running<R> {
 
     fn take_wakers(&mut self, cx: &mut Context<'_>) -> [Option<Waker>; 2] {
         let over = self.handed_over || self.settled || self.ending().is_some();
-        let read = self.reader.is_some() && (over || self.may_read_early(cx));
-        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
+        let read = self.waiters.is_read() && (over || self.may_read_early(cx));
+        let race = &self.race;
+        self.waiters.take(read, |want| match want {
             _ if over => true,
             Want::Room => false,
-            Want::Flushed => self.race.is_flushed(),
-            Want::Finished => self.race.is_finished(),
-        });
-        let reader = self.reader.take_if(|_| read);
-        let writer = self.writer.take_if(|_| write);
-        [reader, writer.map(|(_, waker)| waker)]
+            Want::Flushed => race.is_flushed(),
+            Want::Finished => race.is_finished(),
+        })
     }
 
     fn take_replaced(&mut self) -> Option<Waker> {
-        self.replaced.take()
+        self.waiters.take_replaced()
     }
 
     fn orphan(&mut self) {

@@ -11,8 +11,9 @@ use headstart_core::time::Instant;
 
 use crate::driver::{Cell, Driven};
 use crate::error::{failure_of, read_result, write_error};
-use crate::race::{Over, Running, Want, poll_read};
+use crate::race::{Over, Running, poll_read};
 use crate::runtime::Runtime;
+use crate::waiters::Want;
 
 /// One logical connection: a race first, then the runtime's own stream.
 ///
@@ -167,7 +168,7 @@ impl<R: Runtime> RaceStream<R> {
                 match running.read_early(socket_cx, buf) {
                     Poll::Ready(result) => Poll::Ready(Some(Found::Early(result))),
                     Poll::Pending => {
-                        running.reader_waits(cx);
+                        running.waiters.reader_waits(cx);
                         Poll::Pending
                     }
                 }
@@ -223,7 +224,7 @@ impl<R: Runtime> RaceStream<R> {
                     return Poll::Ready(Ok(None));
                 }
             }
-            running.writer_waits(Want::Room, cx);
+            running.waiters.writer_waits(Want::Room, cx);
             Poll::Pending
         })
     }
@@ -251,7 +252,7 @@ impl<R: Runtime> RaceStream<R> {
             if let Some(over) = running.ending() {
                 return Poll::Ready(Err(write_error(over)));
             }
-            running.writer_waits(Want::Flushed, cx);
+            running.waiters.writer_waits(Want::Flushed, cx);
             Poll::Pending
         })
     }
@@ -285,7 +286,7 @@ impl<R: Runtime> RaceStream<R> {
             if let Some(over) = running.ending() {
                 return Poll::Ready(Err(write_error(over)));
             }
-            running.writer_waits(Want::Finished, cx);
+            running.waiters.writer_waits(Want::Finished, cx);
             Poll::Pending
         });
         self.finished |= matches!(polled, Poll::Ready(Ok(true)));

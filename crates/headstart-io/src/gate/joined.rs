@@ -15,8 +15,8 @@ use super::counters::Counts;
 use super::pairs::PairPlace;
 use super::slot::{Copy, Slot};
 use crate::driver::Driven;
-use crate::race::Want;
 use crate::runtime::{Runtime, Stream};
+use crate::waiters::{Waiters, Want};
 
 /// Bytes thrown away at a time.
 const DISCARD_SIZE: usize = 4096;
@@ -38,9 +38,7 @@ pub(super) struct Joined<R: Runtime> {
     /// Why the last member to fail did.
     failure: Option<io::Error>,
     deadline: Option<Instant>,
-    reader: Option<Waker>,
-    writer: Option<(Want, Waker)>,
-    replaced: Option<Waker>,
+    pub(super) waiters: Waiters,
     settled: bool,
     orphan: bool,
 }
@@ -67,9 +65,7 @@ impl<R: Runtime> Joined<R> {
             handed_over: false,
             failure: None,
             deadline: None,
-            reader: None,
-            writer: None,
-            replaced: None,
+            waiters: Waiters::default(),
             settled: false,
             orphan: false,
         }
@@ -185,25 +181,6 @@ impl<R: Runtime> Joined<R> {
     /// Why nothing can be written any more, if so.
     pub(super) fn end(&self) -> Option<io::Error> {
         (self.settled && !self.handed_over).then(|| self.failed())
-    }
-
-    /// The reader waits, until it has something to do.
-    pub(super) fn reader_waits(&mut self, cx: &Context<'_>) {
-        let same = |waker: &Waker| waker.will_wake(cx.waker());
-        if !self.reader.as_ref().is_some_and(same) {
-            self.replaced = self.reader.replace(cx.waker().clone());
-        }
-    }
-
-    /// The writer waits for something.
-    pub(super) fn writer_waits(&mut self, want: Want, cx: &Context<'_>) {
-        match &mut self.writer {
-            Some((wanted, waker)) if waker.will_wake(cx.waker()) => *wanted = want,
-            writer => {
-                let before = writer.replace((want, cx.waker().clone()));
-                self.replaced = before.map(|(_, waker)| waker);
-            }
-        }
     }
 
     fn failed(&self) -> io::Error {
@@ -445,19 +422,17 @@ impl<R: Runtime> Driven for Joined<R> {
     fn take_wakers(&mut self, _cx: &mut Context<'_>) -> [Option<Waker>; 2] {
         let over = self.handed_over || self.settled;
         let read = over || self.pair.source() != Source::Nowhere;
-        let write = self.writer.as_ref().is_some_and(|(want, _)| match want {
+        let pair = &self.pair;
+        self.waiters.take(read, |want| match want {
             _ if over => true,
-            Want::Room => self.pair.has_room(),
-            Want::Flushed => self.pair.is_flushed(),
-            Want::Finished => self.pair.is_finished(),
-        });
-        let reader = self.reader.take_if(|_| read);
-        let writer = self.writer.take_if(|_| write);
-        [reader, writer.map(|(_, waker)| waker)]
+            Want::Room => pair.has_room(),
+            Want::Flushed => pair.is_flushed(),
+            Want::Finished => pair.is_finished(),
+        })
     }
 
     fn take_replaced(&mut self) -> Option<Waker> {
-        self.replaced.take()
+        self.waiters.take_replaced()
     }
 
     fn orphan(&mut self) {

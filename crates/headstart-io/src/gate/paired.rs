@@ -8,8 +8,8 @@ use headstart_core::pair::Accepted;
 
 use super::joined::Joined;
 use crate::driver::{Cell, Driven};
-use crate::race::Want;
 use crate::runtime::Runtime;
+use crate::waiters::Want;
 
 /// A connection of which the client has not shown yet which copy it uses.
 /// Dropped, it delivers what was written, also to copies that come later.
@@ -30,7 +30,7 @@ impl<R: Runtime> Paired<R> {
         self.operate(|joined, socket_cx| {
             let polled = joined.poll_read(socket_cx, buf);
             if polled.is_pending() {
-                joined.reader_waits(cx);
+                joined.waiters.reader_waits(cx);
             }
             polled
         })
@@ -60,7 +60,7 @@ impl<R: Runtime> Paired<R> {
                     return Poll::Ready(Err(error));
                 }
             }
-            joined.writer_waits(Want::Room, cx);
+            joined.waiters.writer_waits(Want::Room, cx);
             Poll::Pending
         })
     }
@@ -74,7 +74,7 @@ impl<R: Runtime> Paired<R> {
             if let Some(error) = joined.end() {
                 return Poll::Ready(Err(error));
             }
-            joined.writer_waits(Want::Flushed, cx);
+            joined.waiters.writer_waits(Want::Flushed, cx);
             Poll::Pending
         })
     }
@@ -90,7 +90,7 @@ impl<R: Runtime> Paired<R> {
             if let Some(error) = joined.end() {
                 return Poll::Ready(Err(error));
             }
-            joined.writer_waits(Want::Finished, cx);
+            joined.waiters.writer_waits(Want::Finished, cx);
             Poll::Pending
         })
     }
