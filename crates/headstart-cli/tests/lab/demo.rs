@@ -11,9 +11,9 @@ use crate::common::run;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Round trips beyond the ideal.
 const TOLERANCE: f64 = 0.1;
-/// Runs, of which one must keep to the tolerance: others may be using the
-/// machine.
-const RUNS: usize = 3;
+/// Runs, in one of which each path must keep to the tolerance: others may be
+/// using the machine.
+const RUNS: usize = 5;
 
 /// Paths on which Headstart must answer in the round trip of Fast Open.
 const AS_FAST_OPEN: [&str; 3] = ["transparent", "duplicate-syn", "blackhole-after"];
@@ -80,16 +80,22 @@ fn column<'a>(document: &'a Value, path: &str, mode: &str) -> &'a Value {
 }
 
 fn the_demo_shows_what_headstart_promises() {
-    let mut late = Vec::new();
+    let mut late: Option<Vec<(&str, f64)>> = None;
     for _ in 0..RUNS {
         let document = demo();
         check_facts(&document);
-        late = late_answers(&document);
-        if late.is_empty() {
+        let again = late_answers(&document);
+        let both = late.map(|late| {
+            let is_late = |path: &str| again.iter().any(|(other, _)| *other == path);
+            late.into_iter().filter(|(path, _)| is_late(path)).collect()
+        });
+        let still = both.unwrap_or(again);
+        if still.is_empty() {
             return;
         }
+        late = Some(still);
     }
-    panic!("too late in each of {RUNS} runs; in the last: {late:#?}");
+    panic!("too late in each of {RUNS} runs: {late:#?}");
 }
 
 /// What holds however busy the machine is.
@@ -137,7 +143,8 @@ fn check_facts(document: &Value) {
     );
 }
 
-fn late_answers(document: &Value) -> Vec<String> {
+/// The paths that were slower than the tolerance allows, and by what.
+fn late_answers(document: &Value) -> Vec<(&'static str, f64)> {
     let fast = AS_FAST_OPEN.map(|path| (path, 1.0));
     let plain = AS_PLAIN.map(|path| (path, 2.0));
     let late = fast
@@ -152,7 +159,7 @@ fn late_answers(document: &Value) -> Vec<String> {
                 trips >= expected - 0.01,
                 "{path}: faster than light: {trips}"
             );
-            (trips > expected + TOLERANCE).then(|| format!("{path}: {trips}"))
+            (trips > expected + TOLERANCE).then_some((path, trips))
         });
     late.collect()
 }
