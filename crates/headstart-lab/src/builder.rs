@@ -209,20 +209,22 @@ fn set_up_host(port: Port, namespace: Namespace) -> Result<Host, LabError> {
         netlink
             .set_up(INTERFACE, true)
             .doing("setting up a host's interface")?;
-        let address = port.host_addr(Family::V4);
-        netlink
-            .add_address(INTERFACE, address, prefix_len(Family::V4))
-            .doing("adding an IPv4 address")
+        port.host_addrs(Family::V4).try_for_each(|address| {
+            netlink
+                .add_address(INTERFACE, address, prefix_len(Family::V4))
+                .doing("adding an IPv4 address")
+        })
     })
     .doing("entering a host")??;
     host.run(|| await_carrier(INTERFACE))
         .doing("entering a host")??;
     allow_ipv6(&host).needs(Part::Ipv6)?;
     host.run(|| {
-        let address = port.host_addr(Family::V6);
         let mut netlink = Netlink::open()?;
-        netlink.add_address(INTERFACE, address, prefix_len(Family::V6))?;
-        netlink.wait_for_address(address)
+        port.host_addrs(Family::V6).try_for_each(|address| {
+            netlink.add_address(INTERFACE, address, prefix_len(Family::V6))?;
+            netlink.wait_for_address(address)
+        })
     })
     .doing("entering a host")?
     .needs(Part::Ipv6)?;

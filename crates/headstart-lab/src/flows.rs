@@ -9,6 +9,7 @@ use crate::{
     rule::Rule,
     segment::Segment,
     topology::{Direction, Port},
+    way::Way,
 };
 
 /// How many connections the middlebox remembers.
@@ -41,12 +42,16 @@ impl FlowKey {
 pub(crate) struct Flow {
     /// The rule under which its SYN came.
     pub(crate) rule: Rule,
+    /// What the way to its server was like then.
+    pub(crate) way: Way,
     /// The way its SYN went.
     pub(crate) opened: Direction,
     /// Sequence number of its SYN.
     pub(crate) sequence: u32,
     /// Its SYN carried data.
     pub(crate) fast_open: bool,
+    /// Its SYN carried neither data nor the option.
+    pub(crate) plain: bool,
     /// Packets seen, both ways, the SYN included.
     pub(crate) packets: u32,
     /// The rule has done what it does only once.
@@ -104,9 +109,11 @@ mod tests {
         };
         let flow = Flow {
             rule: Rule::Transparent,
+            way: Way::Open,
             opened: Direction::ToServer,
             sequence: 0,
             fast_open: false,
+            plain: true,
             packets: 0,
             spent: false,
             server: Port::Server,

@@ -8,8 +8,9 @@ use crate::{
     relay::Shared,
     rule::Rule,
     stats::Stats,
-    topology::{Family, Port},
+    topology::{Family, Port, other_addr},
     trace::TraceEntry,
+    way::Way,
 };
 
 /// A client, two servers, and a hostile wire between them.
@@ -79,6 +80,13 @@ impl Lab {
         Port::Server.host_addr(family)
     }
 
+    /// The other address of both servers, for dials to several: 192.0.2.3 or
+    /// 2001:db8::3.
+    #[must_use]
+    pub fn other_addr(&self, family: Family) -> IpAddr {
+        other_addr(family)
+    }
+
     /// The round trip that the wire adds.
     #[must_use]
     pub fn rtt(&self) -> Duration {
@@ -95,6 +103,12 @@ impl Lab {
     /// began earlier keep theirs.
     pub fn set_rule(&self, rule: Rule) {
         self.shared.board().rule = rule;
+    }
+
+    /// Changes the way to a server's address, for connections that begin from
+    /// now on. Those that began earlier keep theirs.
+    pub fn set_way(&self, address: IpAddr, way: Way) {
+        self.shared.board().ways.set(address, way);
     }
 
     /// What the relay has done so far.

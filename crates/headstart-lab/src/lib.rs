@@ -4,7 +4,9 @@
 //! own with the kernel's real TCP, and between them a wire of ours: a delay, a
 //! bounded queue, and a middlebox that follows one [`Rule`] to the letter. What
 //! a program does on a path that drops SYNs with data, or that falls silent
-//! after the handshake, can then be seen instead of guessed.
+//! after the handshake, can then be seen instead of guessed. So can what it does
+//! with several addresses: the servers have two, and the [`Way`] to each can be
+//! open, dead, or end in ICMP unreachable.
 //!
 //! ```no_run
 //! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
@@ -31,8 +33,8 @@
 //!
 //! ```text
 //!  client's namespace         relay's namespace             servers' namespaces
-//!  192.0.2.1                                                192.0.2.2
-//!  2001:db8::1                                              2001:db8::2
+//!  192.0.2.1                                                192.0.2.2 and .3
+//!  2001:db8::1                                              2001:db8::2 and ::3
 //!  +--------+   veth   +----------------------------+ veth  +--------+
 //!  |  eth0  |==========| packet socket   pkt socket |=======|  eth0  | server
 //!  +--------+          |      \   rule,    /        |       +--------+
@@ -100,6 +102,7 @@ mod segment;
 mod stats;
 mod topology;
 mod trace;
+mod way;
 
 pub use builder::LabBuilder;
 pub use enter::{REQUIRE_LAB, check, enter, skip_or_fail};
@@ -111,3 +114,4 @@ pub use segment::{FastOpenOption, OptionKind, Segment};
 pub use stats::{Counters, Stats};
 pub use topology::{Direction, Family};
 pub use trace::{Fate, TraceEntry};
+pub use way::Way;

@@ -9,6 +9,7 @@ use crate::{
     rule::{DUPLICATE_AFTER_MAX, Rule},
     segment::{OptionKind, Parsed, Segment},
     topology::{Direction, Port},
+    way::{Way, Ways},
 };
 
 /// What becomes of a packet.
@@ -51,11 +52,12 @@ impl Middlebox {
         }
     }
 
-    /// Judges one packet, and changes it if that is the verdict. `rule` is for
-    /// connections that begin now.
+    /// Judges one packet, and changes it if that is the verdict. `rule` and
+    /// `ways` are for connections that begin now.
     pub(crate) fn judge(
         &mut self,
         rule: Rule,
+        ways: &Ways,
         direction: Direction,
         packet: &mut Vec<u8>,
         parsed: Option<&Parsed>,
@@ -74,7 +76,7 @@ impl Middlebox {
                 .get_mut(&key)
                 .is_some_and(|flow| flow.is_same(direction, &segment))
         {
-            let flow = self.open(rule, direction, &segment);
+            let flow = self.open(rule, ways, direction, &segment);
             self.flows.insert(key, flow);
         }
         let Some(flow) = self.flows.get_mut(&key) else {
@@ -86,15 +88,20 @@ impl Middlebox {
         flow.packets = flow.packets.saturating_add(1);
         flow.fast_open |= direction == flow.opened && segment.is_syn_with_data();
         let server = flow.server;
+        let end = flow.end_of_way(direction, packet, &segment);
         let verdict = match flow.rule {
             rule @ Rule::RandomLoss { .. } => self.chance(rule),
             _ => flow.judge(direction, packet, parsed, &segment),
+        };
+        let verdict = match (verdict, end) {
+            (Verdict::Forward | Verdict::Rewritten | Verdict::Duplicate(_), Some(end)) => end,
+            (verdict, _) => verdict,
         };
         Ruling { verdict, server }
     }
 
     /// The memory of a connection that begins with `segment`.
-    fn open(&mut self, rule: Rule, opened: Direction, segment: &Segment) -> Flow {
+    fn open(&mut self, rule: Rule, ways: &Ways, opened: Direction, segment: &Segment) -> Flow {
         let mut server = Port::Server;
         if rule == Rule::Balance && opened == Direction::ToServer {
             if self.balanced % 2 == 1 {
@@ -102,11 +109,17 @@ impl Middlebox {
             }
             self.balanced = self.balanced.wrapping_add(1);
         }
+        let way = match opened {
+            Direction::ToServer => ways.to(segment.destination.ip()),
+            Direction::ToClient => Way::Open,
+        };
         Flow {
             rule,
+            way,
             opened,
             sequence: segment.sequence,
             fast_open: segment.is_syn_with_data(),
+            plain: !segment.is_syn_with_data() && segment.fast_open.is_none(),
             packets: 0,
             spent: false,
             server,
@@ -126,6 +139,24 @@ impl Flow {
     /// Whether a SYN is the one that opened this connection, sent again.
     fn is_same(&self, direction: Direction, syn: &Segment) -> bool {
         self.opened == direction && self.sequence == syn.sequence
+    }
+
+    /// What becomes of a packet that goes on and comes to the end of its way.
+    fn end_of_way(
+        &self,
+        direction: Direction,
+        packet: &[u8],
+        segment: &Segment,
+    ) -> Option<Verdict> {
+        let to_server = direction == Direction::ToServer;
+        match self.way {
+            Way::Dead if to_server => Some(Verdict::Drop),
+            Way::Unreachable if to_server => Some(answer(rewrite::unreachable(packet, segment))),
+            Way::PlainDiesAfter(packets) if self.plain && self.packets > packets => {
+                Some(Verdict::Drop)
+            }
+            Way::Open | Way::Dead | Way::Unreachable | Way::PlainDiesAfter(_) => None,
+        }
     }
 
     /// Judges a packet of this connection.

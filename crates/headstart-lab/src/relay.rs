@@ -31,6 +31,7 @@ use crate::{
     stats::Stats,
     topology::{Direction, Port},
     trace::{Fate, Trace, TraceEntry},
+    way::Ways,
 };
 
 /// Packets read or written before the relay looks at the other side again.
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     pub(crate) rule: Rule,
+    pub(crate) ways: Ways,
     pub(crate) stats: Stats,
     pub(crate) trace: Trace,
 }
@@ -278,9 +280,13 @@ impl Wire<'_> {
         let mut board = self.shared.board();
         board.stats.unrecorded += unrecorded;
         board.stats.direction_mut(direction).received += 1;
-        let Ruling { verdict, server } =
-            self.middlebox
-                .judge(board.rule, direction, &mut packet, parsed.as_ref());
+        let Ruling { verdict, server } = self.middlebox.judge(
+            board.rule,
+            &board.ways,
+            direction,
+            &mut packet,
+            parsed.as_ref(),
+        );
         let exit = match direction {
             Direction::ToServer => server,
             Direction::ToClient => Port::Client,

@@ -90,18 +90,33 @@ impl Port {
         [2, 0, 0, 0, 0, if self == Self::Client { 1 } else { 2 }]
     }
 
-    /// The addresses of the host behind this port; both servers have the same.
+    /// The address of the host behind this port; both servers have the same.
     pub(crate) fn host_addr(self, family: Family) -> IpAddr {
-        let last = if self == Self::Client { 1 } else { 2 };
-        match family {
-            Family::V4 => Ipv4Addr::new(192, 0, 2, last).into(),
-            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into(),
-        }
+        address(family, if self == Self::Client { 1 } else { 2 })
+    }
+
+    /// All its addresses: a server has another one.
+    pub(crate) fn host_addrs(self, family: Family) -> impl Iterator<Item = IpAddr> {
+        let other = (self != Self::Client).then(|| other_addr(family));
+        [self.host_addr(family)].into_iter().chain(other)
     }
 
     /// `net.ipv4.tcp_fastopen` that the host behind this port starts with.
     pub(crate) fn fast_open_bits(self) -> u32 {
         if self == Self::Client { 0x1 } else { 0x3 }
+    }
+}
+
+/// The other address of both servers.
+pub(crate) fn other_addr(family: Family) -> IpAddr {
+    address(family, 3)
+}
+
+/// An address of the lab's network (RFC 5737, RFC 3849), by its last number.
+fn address(family: Family, last: u8) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(192, 0, 2, last).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into(),
     }
 }
 

@@ -80,6 +80,16 @@ fn reply(v6: bool, syn: bool, data: usize) -> Packet {
 
 /// Judges a packet; gives it back as it goes on.
 fn judge(middlebox: &mut Middlebox, rule: Rule, packet: &Packet) -> (Ruling, Vec<u8>) {
+    judge_on(middlebox, rule, &Ways::default(), packet)
+}
+
+/// The same on ways that are not all open.
+fn judge_on(
+    middlebox: &mut Middlebox,
+    rule: Rule,
+    ways: &Ways,
+    packet: &Packet,
+) -> (Ruling, Vec<u8>) {
     let direction = if packet.back {
         Direction::ToClient
     } else {
@@ -87,13 +97,20 @@ fn judge(middlebox: &mut Middlebox, rule: Rule, packet: &Packet) -> (Ruling, Vec
     };
     let mut bytes = packet.build();
     let parsed = Parsed::new(&bytes);
-    let ruling = middlebox.judge(rule, direction, &mut bytes, parsed.as_ref());
+    let ruling = middlebox.judge(rule, ways, direction, &mut bytes, parsed.as_ref());
     (ruling, bytes)
 }
 
 /// The verdicts over a whole Fast Open exchange with data both ways.
 fn verdicts(rule: Rule, first: &Packet) -> Vec<Verdict> {
+    verdicts_on(rule, Way::Open, first)
+}
+
+/// The same on a way to the server.
+fn verdicts_on(rule: Rule, way: Way, first: &Packet) -> Vec<Verdict> {
     let v6 = first.v6;
+    let mut ways = Ways::default();
+    ways.set(server_of(first), way);
     let mut middlebox = Middlebox::new(1);
     let data = Packet {
         syn: false,
@@ -108,13 +125,18 @@ fn verdicts(rule: Rule, first: &Packet) -> Vec<Verdict> {
         data,
         reply(v6, false, 50),
     ];
-    let mut all = vec![judge(&mut middlebox, rule, first).0.verdict];
+    let mut all = vec![judge_on(&mut middlebox, rule, &ways, first).0.verdict];
     all.extend(
         packets
             .iter()
-            .map(|packet| judge(&mut middlebox, rule, packet).0.verdict),
+            .map(|packet| judge_on(&mut middlebox, rule, &ways, packet).0.verdict),
     );
     all
+}
+
+fn server_of(syn: &Packet) -> std::net::IpAddr {
+    let parsed = Parsed::new(&syn.build()).unwrap();
+    parsed.segment.unwrap().destination.ip()
 }
 
 #[test]
@@ -161,6 +183,75 @@ fn plain_connections_always_pass() {
             );
         }
     }
+}
+
+#[test]
+fn a_way_ends_where_its_name_says() {
+    use Verdict::{Drop as X, Forward as F};
+    let cookie_request = &[34, 2];
+    for v6 in [false, true] {
+        let plain = syn(v6, &[], 0);
+        let fast_open = syn(v6, &COOKIE, 200);
+        let fetcher = syn(v6, cookie_request, 0);
+        let dies = Way::PlainDiesAfter;
+        let table = [
+            (Way::Open, &plain, [F, F, F, F, F]),
+            (Way::Dead, &plain, [X, F, F, X, F]),
+            (Way::Dead, &fast_open, [X, F, F, X, F]),
+            (dies(0), &plain, [X, X, X, X, X]),
+            (dies(2), &plain, [F, F, X, X, X]),
+            (dies(2), &fast_open, [F, F, F, F, F]),
+            (dies(2), &fetcher, [F, F, F, F, F]),
+        ];
+        for (way, first, expected) in table {
+            let seen = verdicts_on(Rule::Transparent, way, first);
+            assert_eq!(seen, expected, "{way:?}");
+        }
+        for first in [&plain, &fast_open] {
+            let seen = verdicts_on(Rule::Transparent, Way::Unreachable, first);
+            let answered = |verdict: &Verdict| matches!(verdict, Verdict::Answer(_));
+            let answered: Vec<_> = seen.iter().map(answered).collect();
+            assert_eq!(answered, [true, false, false, true, false]);
+        }
+    }
+}
+
+#[test]
+fn a_rule_comes_before_the_way() {
+    let first = syn(false, &COOKIE, 200);
+    let of = |rule, way| verdicts_on(rule, way, &first).swap_remove(0);
+    let dropped = of(Rule::DropSynWithData, Way::Unreachable);
+    assert_eq!(dropped, Verdict::Drop);
+    let Verdict::Answer(answer) = of(Rule::ResetSyn, Way::Unreachable) else {
+        panic!("no answer")
+    };
+    assert!(Parsed::new(&answer).unwrap().segment.unwrap().rst);
+    assert_eq!(of(Rule::CutData, Way::Dead), Verdict::Drop);
+    let after = Duration::from_secs(1);
+    assert_eq!(of(Rule::DuplicateSyn { after }, Way::Dead), Verdict::Drop);
+}
+
+#[test]
+fn a_connection_keeps_its_way() {
+    let (first, back) = (syn(false, &[], 0), reply(false, true, 0));
+    let address = server_of(&first);
+    let mut middlebox = Middlebox::new(1);
+    let mut ways = Ways::default();
+    ways.set(address, Way::PlainDiesAfter(1));
+    let mut judged = |ways: &Ways, packet: &Packet| {
+        judge_on(&mut middlebox, Rule::Transparent, ways, packet)
+            .0
+            .verdict
+    };
+    assert_eq!(judged(&ways, &first), Verdict::Forward);
+    ways.set(address, Way::Open);
+    assert_eq!(judged(&ways, &back), Verdict::Drop);
+    let second = Packet {
+        sequence: ISN + 77,
+        ..first
+    };
+    assert_eq!(judged(&ways, &second), Verdict::Forward);
+    assert_eq!(judged(&ways, &back), Verdict::Forward);
 }
 
 #[test]
@@ -342,7 +433,7 @@ proptest! {
                     crate::checksum::seal_transport(&mut packet, parsed);
                 }
                 let mut middlebox = Middlebox::new(1);
-                middlebox.judge(rule, direction, &mut packet, parsed.as_ref());
+                middlebox.judge(rule, &Ways::default(), direction, &mut packet, parsed.as_ref());
                 prop_assert!(packet.len() <= before);
             }
         }

@@ -65,6 +65,16 @@ fn answer(mut stream: TcpStream, peer: SocketAddr, tell: &mpsc::Sender<(SocketAd
 /// Sends a request and waits for the reply.
 pub(crate) fn exchange(lab: &Lab, family: Family, fast_open: bool, patience: Duration) -> Seen {
     let address = SocketAddr::new(lab.server_addr(family), PORT);
+    exchange_with(lab, address, fast_open, patience)
+}
+
+/// The same with an address of the caller's.
+pub(crate) fn exchange_with(
+    lab: &Lab,
+    address: SocketAddr,
+    fast_open: bool,
+    patience: Duration,
+) -> Seen {
     lab.client()
         .run(|| dial(address, fast_open, patience))
         .unwrap()

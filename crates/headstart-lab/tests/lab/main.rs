@@ -10,6 +10,8 @@ mod refusal;
 #[cfg(target_os = "linux")]
 mod rules;
 #[cfg(target_os = "linux")]
+mod ways;
+#[cfg(target_os = "linux")]
 mod wire;
 
 #[cfg(not(target_os = "linux"))]
@@ -29,6 +31,7 @@ fn main() {
     }
     let tests = rules::tests()
         .into_iter()
+        .chain(ways::tests())
         .chain(wire::tests())
         .chain(refusal::tests())
         .collect();

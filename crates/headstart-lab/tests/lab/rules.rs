@@ -12,12 +12,12 @@ use nix::errno::Errno;
 
 use crate::exchange::{REQUEST, Seen, Served, ask, exchange, serve};
 
-const RTT: Duration = Duration::from_millis(50);
+pub(crate) const RTT: Duration = Duration::from_millis(50);
 /// How long to wait before calling it never.
-const PATIENCE: Duration = Duration::from_millis(2500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
 /// Tolerance of figures in round trips: of small ones, and of those that hang
 /// on timers of the kernel.
-const CLOSE: f64 = 0.4;
+pub(crate) const CLOSE: f64 = 0.4;
 const WIDE: f64 = 2.5;
 
 /// How often a test may try.
@@ -67,7 +67,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     for family in Family::ALL {
         let mut add = |name: &str, test: Test| {
             tests.push(Trial::test(format!("{name}_{family}"), move || {
-                patiently(&test)
+                patiently(&*test)
             }));
         };
         for rule in Rule::ALL {
@@ -96,7 +96,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// Tries a test again when it fails: a machine that stalls makes a packet late
 /// now and then, a wrong rule is wrong each time.
-fn patiently(test: &Test) -> Result<(), Failed> {
+pub(crate) fn patiently(test: &dyn Fn() -> Result<(), Failed>) -> Result<(), Failed> {
     for _ in 1..ATTEMPTS {
         match test() {
             Ok(()) => return Ok(()),
@@ -320,7 +320,7 @@ fn plain_does_not_mind(lab: &Lab, family: Family) -> Result<(), Failed> {
     )
 }
 
-fn expect_round_trips(
+pub(crate) fn expect_round_trips(
     seen: &Seen,
     expected: f64,
     tolerance: f64,
@@ -339,12 +339,12 @@ fn expect_round_trips(
     })
 }
 
-fn in_round_trips(time: Duration) -> f64 {
+pub(crate) fn in_round_trips(time: Duration) -> f64 {
     time.as_secs_f64() / RTT.as_secs_f64()
 }
 
 /// Whether an exchange ended because time was up, in one of the kernel's words for it.
-fn is_timeout(outcome: &Result<Duration, io::Error>) -> bool {
+pub(crate) fn is_timeout(outcome: &Result<Duration, io::Error>) -> bool {
     let code = outcome.as_ref().err().and_then(io::Error::raw_os_error);
     [Errno::EAGAIN, Errno::EINPROGRESS, Errno::ETIMEDOUT]
         .into_iter()
@@ -357,10 +357,10 @@ fn is_syn_with_data(entry: &TraceEntry) -> bool {
         .is_some_and(|segment| segment.is_syn_with_data())
 }
 
-fn check(holds: bool, why: &dyn Fn() -> String) -> Result<(), Failed> {
+pub(crate) fn check(holds: bool, why: &dyn Fn() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(why().into()) }
 }
 
-fn text(trace: &[TraceEntry]) -> String {
+pub(crate) fn text(trace: &[TraceEntry]) -> String {
     trace.iter().map(|entry| format!("{entry}\n")).collect()
 }
