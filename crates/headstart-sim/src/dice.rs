@@ -48,6 +48,14 @@ impl Rolls {
         }
     }
 
+    /// Draws apart, which leave these as they are.
+    pub(crate) const fn apart(&self, which: u64) -> Self {
+        Self {
+            dice: self.dice.of(which),
+            drawn: 0,
+        }
+    }
+
     /// 0 to just below `sides`.
     pub(crate) const fn below(&mut self, sides: u64) -> u64 {
         self.drawn = self.drawn.wrapping_add(1);

@@ -224,6 +224,9 @@ fn race(rolls: &mut Rolls, server: &Server) -> RaceSettings {
     }
 }
 
+/// Tells the draws for cookies of addresses where no server is.
+const STALE: u64 = 0x2001;
+
 fn targets(rolls: &mut Rolls) -> Vec<Target> {
     let count = match rolls.below(8) {
         0 => 3,
@@ -251,6 +254,7 @@ fn targets(rolls: &mut Rolls) -> Vec<Target> {
                         Reach::Server,
                     ),
                 },
+                cookie: true,
                 plain,
                 fast_open: link(rolls, other),
             }
@@ -260,6 +264,10 @@ fn targets(rolls: &mut Rolls) -> Vec<Target> {
         && !rolls.once_in(20)
     {
         last.reach = Reach::Server;
+    }
+    let stale = &mut rolls.apart(STALE);
+    for target in &mut targets {
+        target.cookie = target.reach == Reach::Server || stale.once_in(2);
     }
     targets
 }

@@ -37,10 +37,12 @@
 //! ```
 //!
 //! Every [`Rule`] of the middlebox has a twin of the same name in
-//! `headstart-lab`, where real kernels meet it; a test fails if winner, bytes,
-//! handler calls or round trips differ. What has no twin is noise that needs no
-//! network: the order of events of one moment, readiness that is none, writes
-//! that are cut short, clocks that jump.
+//! `headstart-lab`, where real kernels meet it, over IPv4 and IPv6; a test fails
+//! if winner, bytes, handler calls or round trips differ. So with addresses of
+//! every kind ([`Reach`]), first of two and alone, and with paths of plain that
+//! die ([`Link::dies_after`]). What has no twin is noise that needs no network:
+//! the order of events of one moment, readiness that is none, writes that are
+//! cut short, clocks that jump.
 //!
 //! Chance is a function of the seed and of what it decides, never a sequence:
 //! a run and the same run without Headstart ([`Scenario::plain_alone`]) draw
@@ -92,9 +94,9 @@
 //!
 //! One race a run. Windows and buffers are of a size, and receivers always
 //! have room. Congestion control is slow start; there is no selective
-//! acknowledgement and no pacing. Addresses that are dead, refuse or cannot be
-//! reached ([`Reach`]), and paths of plain that die ([`Link::dies_after`]), have
-//! no twin in the lab yet.
+//! acknowledgement and no pacing. IPv4 and IPv6 are alike: a SYN holds as much
+//! of either. Jitter, duplicates and loss of a single path have no twin in the
+//! lab, whose delay is one for all; loss has, as a [`Rule`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -5,7 +5,6 @@ use headstart_core::race::{
     AttemptKind, Close, Event, Failure, FailureKind, Progress, Step, SynData,
 };
 
-use crate::scenario::Reach;
 use crate::segment::FastOpenOption;
 use crate::tcp::{Readiness, SYN_DATA_MAX, Socket, State, millis};
 use crate::trace::What;
@@ -205,8 +204,7 @@ impl Transports for World<'_> {
         let Some(flow) = self.new_flow(kind, target, id) else {
             return Err(Self::refuse_start(FailureKind::Other));
         };
-        // Cookies are kept by address, and every address is the same host here.
-        let known = self.cookie.filter(|_| flow.reach == Reach::Server);
+        let known = self.cookies.get(target).copied().flatten();
         let mut socket = Socket::new(
             self.flows.len(),
             flow.server,

@@ -47,7 +47,7 @@ pub struct RaceSettings {
     pub held_max: usize,
     /// The client's kernel speaks Fast Open.
     pub fast_open: bool,
-    /// The cookie that the client's kernel has of the server.
+    /// The cookies that the client's kernel has, of the addresses that say so.
     pub cookie: Option<OptionKind>,
     /// Sockets that the client can have at a time; more are refused as by EMFILE.
     pub sockets: usize,
@@ -60,6 +60,8 @@ pub struct RaceSettings {
 pub struct Target {
     /// What is there.
     pub reach: Reach,
+    /// The client's kernel has a cookie of it, be it from better days.
+    pub cookie: bool,
     /// The path of the plain attempt to it.
     pub plain: Link,
     /// The path of the Fast Open attempt to it.
@@ -219,6 +221,7 @@ impl Scenario {
             race: RaceSettings {
                 targets: vec![Target {
                     reach: Reach::Server,
+                    cookie: true,
                     plain: link,
                     fast_open: link,
                 }],

@@ -99,6 +99,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
 fn simplify_target(scenario: &mut Scenario, index: usize) {
     if let Some(target) = scenario.race.targets.get_mut(index) {
         target.reach = Reach::Server;
+        target.cookie = true;
         target.plain = Link::clean(Duration::from_millis(25));
         target.fast_open = target.plain;
     }

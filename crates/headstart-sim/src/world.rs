@@ -125,7 +125,8 @@ pub(crate) struct World<'a> {
     dice: Dice,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) flows: Vec<Flow>,
-    pub(crate) cookie: Option<FastOpenOption>,
+    /// Kept by address, as by Linux.
+    pub(crate) cookies: Vec<Option<FastOpenOption>>,
     pub(crate) host: Host,
     /// Servers' sockets with news.
     pub(crate) news: Vec<usize>,
@@ -140,6 +141,18 @@ pub(crate) struct World<'a> {
     pub(crate) trace: Trace,
 }
 
+/// What the client's kernel has at the beginning.
+fn cookies(scenario: &Scenario) -> Vec<Option<FastOpenOption>> {
+    let cookie = scenario.race.cookie.map(|kind| FastOpenOption {
+        kind,
+        cookie: Some(0),
+    });
+    let targets = scenario.race.targets.iter();
+    targets
+        .map(|target| cookie.filter(|_| target.cookie))
+        .collect()
+}
+
 impl<'a> World<'a> {
     pub(crate) fn new(scenario: &'a Scenario, tracing: bool) -> Self {
         let mut world = Self {
@@ -150,10 +163,7 @@ impl<'a> World<'a> {
             dice: Dice::new(scenario.seed),
             sockets: Vec::with_capacity(8),
             flows: Vec::with_capacity(4),
-            cookie: scenario.race.cookie.map(|kind| FastOpenOption {
-                kind,
-                cookie: Some(0),
-            }),
+            cookies: cookies(scenario),
             host: Host::new(scenario),
             news: Vec::new(),
             woken: false,

@@ -180,9 +180,11 @@ impl World<'_> {
         socket.retries = 0;
         socket.deadline = None;
         if let Some(given) = segment.option.and_then(|option| option.cookie)
-            && socket.option.is_some()
+            && let Some(option) = socket.option
+            && let Some(flow) = self.flows.get(segment.flow)
+            && let Some(place) = self.cookies.get_mut(flow.target)
         {
-            self.cookie = socket.option.map(|option| FastOpenOption {
+            *place = Some(FastOpenOption {
                 cookie: Some(given),
                 ..option
             });
