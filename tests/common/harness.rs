@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -106,7 +106,12 @@ pub async fn within<T>(what: &str, work: impl Future<Output = io::Result<T>>) ->
 
 /// Gives the client's kernel a cookie of the server's.
 pub fn fetch_cookie(lab: &Lab, family: Family) -> io::Result<()> {
-    let address = SocketAddr::new(lab.server_addr(family), COOKIE_PORT);
+    fetch_cookie_of(lab, lab.server_addr(family))
+}
+
+/// The same with an address of the server's.
+pub fn fetch_cookie_of(lab: &Lab, address: IpAddr) -> io::Result<()> {
+    let address = SocketAddr::new(address, COOKIE_PORT);
     let _listening = lab
         .server()
         .run(|| socket::listen(address, &ListenOptions::new()))??;

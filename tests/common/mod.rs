@@ -99,6 +99,21 @@ impl Server {
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
         let address = SocketAddr::new(lab.server_addr(family), PORT);
+        Self::start_at(address, host, framing, settings, handler)
+    }
+
+    /// The same at an address of the test's.
+    pub fn start_at<H, F>(
+        address: SocketAddr,
+        host: &Host,
+        framing: Framing,
+        settings: impl FnOnce(GateBuilder) -> GateBuilder + Send + 'static,
+        handler: H,
+    ) -> io::Result<Self>
+    where
+        H: Fn(Admitted) -> F + Send + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let handled = Arc::new(AtomicUsize::new(0));
         let count = handled.clone();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,7 +1,8 @@
 //! The simulated network and its twin: every middlebox, with a cookie in the
 //! cache and without, the server speaking Fast Open or not, in the simulator
 //! and on the real kernel. A test fails when winner, data in the SYN, bytes,
-//! handler calls or round trips differ.
+//! handler calls or round trips differ. So with addresses of every kind, and
+//! plain paths that die.
 
 #![allow(unreachable_pub, reason = "a test binary is all there is")]
 
@@ -10,16 +11,29 @@ mod cell;
 #[cfg(target_os = "linux")]
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "../common/harness.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test binary uses its own part"
+)]
+mod harness;
+#[cfg(target_os = "linux")]
+mod reach;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 
 #[cfg(target_os = "linux")]
 fn main() {
-    use headstart_lab::Rule;
+    use headstart_lab::{Family, Rule};
     use libtest_mimic::{Arguments, Failed, Trial};
 
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // The tests wait most of the time; more at once would make them late.
+    arguments.test_threads = arguments.test_threads.or(Some(6));
     if !common::lab_or_skip() {
         return;
     }
@@ -28,11 +42,17 @@ fn main() {
     })];
     // Counted packets: before the SYN-ACK, before the answer, behind it.
     let counted = [1, 2, 3].map(Rule::BlackholeAfter);
-    for rule in Rule::ALL.into_iter().chain(counted) {
-        for cookie in [true, false] {
-            for server in [true, false] {
+    let rules: Vec<_> = Rule::ALL.into_iter().chain(counted).collect();
+    for family in Family::ALL {
+        for rule in &rules {
+            for (cookie, server) in [(true, true), (true, false), (false, true), (false, false)] {
+                // Few rules meet a SYN without data, whatever carries it.
+                if family == Family::V6 && !cookie {
+                    continue;
+                }
                 let cell = cell::Cell {
-                    rule: cell::on_cue(rule),
+                    family,
+                    rule: cell::on_cue(*rule),
                     cookie,
                     server,
                 };
@@ -41,6 +61,11 @@ fn main() {
                 }));
             }
         }
+    }
+    for cell in reach::cells() {
+        trials.push(Trial::test(cell.name(), move || {
+            cell.run().map_err(|error| Failed::from(error.to_string()))
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
