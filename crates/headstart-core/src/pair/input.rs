@@ -151,7 +151,7 @@ impl Pair {
     /// Lets go of what no member needs, and of members that hold up all
     /// others, once there is a need and a proof.
     pub(super) fn make_room(&mut self) {
-        if !self.wanting || self.log.room() > 0 {
+        if !self.wanting {
             return;
         }
         let (base, end) = (self.log.base(), self.log.end());

@@ -111,7 +111,7 @@ pub(super) enum Effect {
 impl State {
     /// The whole transition table. Events for members that are no longer the
     /// pair's change nothing.
-    pub(super) const fn next(self, event: Event, end: u64) -> (Self, Effect) {
+    pub(super) fn next(self, event: Event, end: u64) -> (Self, Effect) {
         let flow = match self {
             Self::Live(flow) => flow,
             Self::Taken | Self::Out(_) => return (self, Effect::None),
@@ -138,7 +138,7 @@ impl Flow {
     };
 
     /// `end` is the answer's length so far.
-    const fn next(mut self, event: Event, end: u64) -> (Self, Effect) {
+    fn next(mut self, event: Event, end: u64) -> (Self, Effect) {
         let mut effect = Effect::None;
         match event {
             Event::Readable => self.readable = !self.ended,
@@ -158,20 +158,16 @@ impl Flow {
             }
             Event::Failed => effect = Effect::Failed,
             Event::Wrote(bytes) => {
-                let sent = self.sent.saturating_add(bytes as u64);
-                self.sent = if sent < end { sent } else { end };
+                self.sent = self.sent.saturating_add(bytes as u64).min(end);
                 self.writable = bytes > 0;
             }
             Event::Blocked => self.writable = false,
             Event::Writable => self.writable = true,
             Event::Finished => self.finished = true,
             Event::Acked(acked) => {
-                let most = self.sent.saturating_add(self.finished as u64);
-                let acked = if acked < most { acked } else { most };
+                let acked = acked.min(self.ackable());
                 effect = Effect::Acked(acked.saturating_sub(self.acked));
-                if acked > self.acked {
-                    self.acked = acked;
-                }
+                self.acked = self.acked.max(acked);
             }
         }
         (self, effect)
@@ -183,8 +179,13 @@ impl Flow {
     }
 
     /// Whether its peer has not acknowledged all that was sent.
-    pub(super) const fn is_outstanding(self) -> bool {
-        self.acked < self.sent.saturating_add(self.finished as u64)
+    pub(super) fn is_outstanding(self) -> bool {
+        self.acked < self.ackable()
+    }
+
+    /// All that its peer can have acknowledged.
+    fn ackable(self) -> u64 {
+        self.sent.saturating_add(self.finished.into())
     }
 
     /// Whether its peer has sent bytes beyond the first message.

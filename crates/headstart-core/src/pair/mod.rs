@@ -156,7 +156,7 @@ impl Pair {
 
     /// The member with this number, if there is one.
     pub fn id(&self, index: usize) -> Option<MemberId> {
-        (index < self.members.len()).then_some(MemberId(index))
+        Some(self.members.get(index)?.id)
     }
 
     /// Whether any member's way back has worked.

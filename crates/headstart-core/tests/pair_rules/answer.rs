@@ -213,3 +213,158 @@ fn p1_fin_that_is_acknowledged_is_proof_too() {
     scene.expect(Step::Close(scene.id(SECOND), Graceful));
     scene.expect(Step::Settled);
 }
+
+#[test]
+fn p1_pieces_of_one_write_are_taken_without_a_gap() {
+    let mut scene = Scene::small_log(2);
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.tell(FIRST, Event::Acked(1));
+    // Behind the piece that is cut short, room could be made for another.
+    let pieces: [&[u8]; 2] = [b"bc", b"d"];
+    let taken = scene.pair.write_vectored(scene.now, pieces);
+    assert_eq!(taken, Accepted::Bytes(1));
+    scene.sends(FIRST, b"b");
+    let mut scene = Scene::usual();
+    let pieces: [&[u8]; 3] = [b"an", b"", b"swer"];
+    let taken = scene.pair.write_vectored(scene.now, pieces);
+    assert_eq!(taken, Accepted::Bytes(6));
+    scene.sends(FIRST, b"answer");
+}
+
+#[test]
+fn p1_questions_cease_once_there_is_room() {
+    let mut scene = Scene::small_log(4).joined();
+    let window_end = scene.now.saturating_add(WINDOW_DEFAULT);
+    scene.writes(b"answ");
+    assert_eq!(scene.write(b"er"), Accepted::Full);
+    scene.sends(FIRST, b"answ");
+    scene.sends(SECOND, b"answ");
+    scene.tell(FIRST, Event::Acked(2));
+    assert!(scene.pair.has_room());
+    scene.pass(MS);
+    scene.expect(Step::Wait(Some(window_end)));
+}
+
+#[test]
+fn p1_a_fast_open_that_brings_bytes_is_asked_about_at_once() {
+    let mut scene = Scene::small_log(1).joined();
+    scene.writes(b"a");
+    assert_eq!(scene.write(b"b"), Accepted::Full);
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    scene.waits();
+    // All have just been asked. One by plain TCP needs no proof to be chosen.
+    scene.tell(SECOND, Event::Readable);
+    assert!(matches!(scene.pair.poll(scene.now), Step::Wait(Some(_))));
+    scene.tell(FIRST, Event::Readable);
+    assert_eq!(scene.pair.poll(scene.now), Step::Ask(scene.id(FIRST)));
+}
+
+#[test]
+fn p1_a_laggard_goes_also_when_bytes_have_been_forgotten() {
+    let mut scene = Scene::small_log(2).joined();
+    scene.writes(b"an");
+    scene.sends(FIRST, b"an");
+    scene.sends(SECOND, b"an");
+    scene.tell(SECOND, Event::Acked(2));
+    scene.writes(b"sw");
+    scene.blocks(FIRST);
+    scene.sends(SECOND, b"sw");
+    scene.tell(SECOND, Event::Acked(4));
+    scene.writes(b"er");
+    scene.loses(FIRST);
+    scene.sends(SECOND, b"er");
+}
+
+#[test]
+fn p1_fin_is_sent_as_long_as_somebody_has_it() {
+    let mut scene = Scene::usual();
+    scene.pair.shutdown(scene.now);
+    assert!(!scene.pair.is_finished());
+    scene.finishes(FIRST);
+    assert!(scene.pair.is_finished());
+    scene.tell(FIRST, Event::Failed);
+    scene.loses(FIRST);
+    assert!(!scene.pair.is_finished(), "a late copy is to have it");
+    let mut scene = Scene::usual();
+    scene.abandon();
+    scene.finishes(FIRST);
+    scene.tell(FIRST, Event::Acked(1));
+    scene.expect(Step::Close(scene.id(FIRST), Graceful));
+    assert!(scene.pair.is_finished());
+}
+
+#[test]
+fn p1_the_answer_is_flushed_while_a_kernel_has_all_of_it() {
+    let mut scene = Scene::usual();
+    assert!(scene.pair.is_flushed());
+    scene.writes(b"answer");
+    assert!(!scene.pair.is_flushed());
+    scene.sends(FIRST, b"answer");
+    assert!(scene.pair.is_flushed());
+    scene.tell(FIRST, Event::Failed);
+    scene.loses(FIRST);
+    assert!(!scene.pair.is_flushed(), "a late copy is to have it");
+}
+
+#[test]
+fn p1_who_has_everything_is_not_blocked() {
+    let mut scene = Scene::usual();
+    let first = scene.id(FIRST);
+    scene.writes(b"answer");
+    assert!(!scene.pair.is_blocked(first), "its buffer may have room");
+    scene.sends(FIRST, b"answer");
+    assert!(!scene.pair.is_blocked(first));
+    scene.tell(FIRST, Event::Blocked);
+    assert!(!scene.pair.is_blocked(first), "there is nothing to be sent");
+    scene.writes(b"s");
+    assert!(scene.pair.is_blocked(first));
+    scene.tell(FIRST, Event::Failed);
+    assert!(!scene.pair.is_blocked(first));
+}
+
+#[test]
+fn p1_nobody_is_asked_while_nothing_depends_on_it() {
+    let mut scene = Scene::usual().joined();
+    let window_end = scene.now.saturating_add(WINDOW_DEFAULT);
+    scene.writes(b"ab");
+    scene.sends(FIRST, b"ab");
+    scene.sends(SECOND, b"ab");
+    let asked = scene.pair.poll(scene.now);
+    assert_eq!(asked, Step::Wait(Some(window_end)), "others may come");
+    scene.tell(SECOND, Event::Readable);
+    let asked = scene.pair.poll(scene.now);
+    let spoken = scene.now.saturating_add(GRACE);
+    assert_eq!(asked, Step::Wait(Some(spoken)), "it came by plain TCP");
+    scene.tell(SECOND, Event::Drained);
+    scene.tell(FIRST, Event::Acked(1));
+    scene.tell(SECOND, Event::Acked(1));
+    scene.pass(WINDOW_DEFAULT);
+    let asked = scene.pair.poll(scene.now);
+    assert_eq!(asked, Step::Wait(None), "both are proven");
+}
+
+#[test]
+fn p1_who_is_not_proven_is_asked_after_the_window() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    scene.pass(WINDOW_DEFAULT);
+    for index in [FIRST, SECOND] {
+        assert_eq!(scene.pair.poll(scene.now), Step::Ask(scene.id(index)));
+        scene.tell(index, Event::Acked(0));
+    }
+    scene.waits();
+}
+
+#[test]
+fn p1_a_fast_open_that_has_brought_bytes_is_asked_again() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    scene.tell(FIRST, Event::Readable);
+    scene.expect(Step::Wait(Some(scene.now.saturating_add(2 * MS))));
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use headstart_core::Instant;
 use headstart_core::pair::{
-    Accepted, Config, Event, GRACE, LINGER, MEMBERS_MAX, Source, Step, WINDOW_DEFAULT,
+    Accepted, Config, Event, GRACE, LINGER, LOG_DEFAULT, LOG_LIMIT, MEMBERS_MAX, Source, Step,
+    WINDOW_DEFAULT,
 };
 use headstart_core::race::AttemptKind::{FastOpen, Plain};
 use headstart_core::race::Close::Graceful;
@@ -146,4 +147,42 @@ fn p3_late_events_are_harmless() {
         scene.tell(FIRST, event);
     }
     assert_eq!(scene.pair.snapshot(), before);
+}
+
+#[test]
+fn p3_the_end_of_patience_is_a_deadline() {
+    let mut scene = Scene::usual();
+    scene.writes(b"answer");
+    scene.abandon();
+    scene.blocks(FIRST);
+    scene.pass(WINDOW_DEFAULT);
+    // It is chosen, and nothing is asked of it any more.
+    scene.expect(Step::Wait(Some(scene.now.saturating_add(LINGER))));
+}
+
+#[test]
+fn p3_patience_with_the_unproven_ends_once_the_client_has_everything() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"answer");
+    scene.abandon();
+    scene.sends(FIRST, b"answer");
+    scene.finishes(FIRST);
+    scene.blocks(SECOND);
+    scene.tell(FIRST, Event::Acked(7));
+    scene.expect(Step::Close(scene.id(FIRST), Graceful));
+    scene.pass(WINDOW_DEFAULT - MS);
+    scene.waits();
+    scene.pass(MS);
+    scene.loses(SECOND);
+    scene.expect(Step::Settled);
+}
+
+#[test]
+fn p3_the_log_is_bounded_whatever_is_asked_for() {
+    let much = vec![7; 1 << 25];
+    let mut scene = Scene::usual();
+    assert_eq!(scene.write(&much), Accepted::Bytes(1 << 16));
+    let mut scene = Scene::small_log(usize::MAX);
+    assert_eq!(scene.write(&much), Accepted::Bytes(1 << 24));
+    assert_eq!((LOG_DEFAULT, LOG_LIMIT), (1 << 16, 1 << 24));
 }

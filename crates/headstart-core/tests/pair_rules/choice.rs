@@ -1,7 +1,7 @@
 //! The choice, and what is no choice.
 
 use headstart_core::pair::{Accepted, Event, GRACE, Outcome, Source, Step, WINDOW_DEFAULT};
-use headstart_core::race::AttemptKind::Plain;
+use headstart_core::race::AttemptKind::{FastOpen, Plain};
 
 use crate::scene::{FIRST, MS, SECOND, Scene};
 
@@ -111,7 +111,17 @@ fn p1_a_write_is_bound_only_where_take_succeeds() {
     scene.sends(SECOND, b"a");
     assert!(scene.pair.has_room(), "a writer is woken to be told");
     assert_eq!(scene.write(b"b"), Accepted::Bound);
+    assert_eq!(scene.pair.log_len(), 1);
     assert_eq!(scene.pair.take(), Some(scene.id(SECOND)));
+    assert_eq!(scene.pair.log_len(), 0, "nobody will need it");
+    let taken = scene
+        .pair
+        .snapshot()
+        .members
+        .iter()
+        .map(|m| m.taken)
+        .collect::<Vec<_>>();
+    assert_eq!(taken, [false, true]);
     assert_eq!(scene.pair.take(), None);
 }
 
@@ -150,7 +160,9 @@ fn p1_a_client_that_says_so_chooses_at_once() {
     let mut scene = Scene::resetting().joined();
     scene.tell(SECOND, Event::Readable);
     scene.loses(FIRST);
+    assert_eq!(scene.outcome(SECOND), Outcome::Won);
     assert_eq!(scene.pair.take(), Some(scene.id(SECOND)));
+    assert_eq!(scene.outcome(SECOND), Outcome::Won);
 }
 
 #[test]
@@ -196,4 +208,42 @@ fn p1_a_deserted_pair_waits_for_a_late_copy() {
     scene.waits();
     assert!(scene.joins(Plain));
     scene.sends(SECOND, b"answer");
+}
+
+#[test]
+fn p1_the_best_of_equals_came_by_plain_tcp() {
+    let mut scene = Scene::usual().joined();
+    assert!(scene.joins(FastOpen));
+    scene.pair.conclude(scene.now);
+    assert_eq!(scene.chosen(), Some(SECOND));
+}
+
+#[test]
+fn p1_the_best_has_ended_where_no_end_is_a_loser_s_and_else_has_not() {
+    let mut scene = Scene::usual().joined();
+    scene.tell(SECOND, Event::Ended);
+    scene.pair.conclude(scene.now);
+    assert_eq!(scene.chosen(), Some(FIRST));
+    let mut scene = Scene::resetting().joined();
+    scene.tell(FIRST, Event::Ended);
+    scene.pair.conclude(scene.now);
+    assert_eq!(scene.chosen(), Some(FIRST));
+}
+
+#[test]
+fn p1_no_deadline_is_without_a_use() {
+    // All are proven: nobody goes for want of a proof.
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    scene.tell(FIRST, Event::Acked(1));
+    scene.tell(SECOND, Event::Acked(1));
+    scene.pass(WINDOW_DEFAULT);
+    scene.expect(Step::Wait(None));
+    // The choice has fallen: the window's end brings none.
+    let mut scene = Scene::resetting().joined();
+    scene.tell(SECOND, Event::Readable);
+    scene.loses(FIRST);
+    scene.expect(Step::Wait(None));
 }

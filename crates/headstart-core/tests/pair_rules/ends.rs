@@ -1,6 +1,7 @@
 //! What the client brings is read once, and its end is not a loser's.
 
 use headstart_core::pair::{Event, GRACE, Source, Step, WINDOW_DEFAULT};
+use headstart_core::race::Close::Graceful;
 
 use crate::scene::{FIRST, MS, SECOND, Scene};
 
@@ -111,4 +112,45 @@ fn p2_a_reader_does_not_wait_for_bytes_that_cannot_come() {
     scene.pass(WINDOW_DEFAULT);
     scene.waits();
     assert_eq!(scene.pair.take(), Some(scene.id(SECOND)));
+}
+
+#[test]
+fn p2_fin_counts_also_for_who_wakes_up_late() {
+    let mut scene = Scene::usual().joined();
+    scene.tell(FIRST, Event::Ended);
+    scene.pass(GRACE + MS);
+    assert_eq!(scene.pair.poll(scene.now), Step::Ask(scene.id(FIRST)));
+    scene.tell(FIRST, Event::Acked(0));
+    assert_eq!(scene.pair.source(), Source::End);
+}
+
+#[test]
+fn p2_a_client_that_has_ended_has_the_answer_without_its_fin() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"answer");
+    scene.abandon();
+    scene.sends(FIRST, b"answer");
+    scene.finishes(FIRST);
+    scene.blocks(SECOND);
+    scene.tell(FIRST, Event::Ended);
+    scene.tell(FIRST, Event::Acked(5));
+    scene.waits();
+    scene.tell(FIRST, Event::Acked(6));
+    scene.expect(Step::Close(scene.id(FIRST), Graceful));
+}
+
+#[test]
+fn p2_a_member_is_listened_to_until_it_has_spoken_or_ended() {
+    let mut scene = Scene::usual().joined();
+    let first = scene.id(FIRST);
+    assert!(scene.pair.is_quiet(first));
+    scene.tell(FIRST, Event::Readable);
+    assert!(!scene.pair.is_quiet(first));
+    scene.tell(FIRST, Event::Drained);
+    assert!(scene.pair.is_quiet(first));
+    scene.tell(FIRST, Event::Ended);
+    assert!(!scene.pair.is_quiet(first));
+    assert!(scene.pair.is_quiet(scene.id(SECOND)));
+    scene.tell(SECOND, Event::Failed);
+    assert!(!scene.pair.is_quiet(scene.id(SECOND)));
 }
