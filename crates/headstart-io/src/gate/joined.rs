@@ -322,7 +322,12 @@ impl<R: Runtime> Joined<R> {
                 Event::Wrote(written)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
-            Err(error) => self.broke(id, error).unwrap_or(Event::Blocked),
+            // It takes nothing any more, and holds up nobody. Were it called
+            // blocked, it would be ready at once, and so for ever.
+            Err(error) => {
+                let length = parts.iter().map(|part| part.len()).sum();
+                self.broke(id, error).unwrap_or(Event::Wrote(length))
+            }
         }
     }
 
