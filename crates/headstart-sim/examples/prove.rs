@@ -2,9 +2,11 @@
 //! and says what was found:
 //!
 //! ```text
-//! prove [--seeds N] [--from SEED] [--threads T]
+//! prove [--seeds N] [--from SEED] [--threads T] [--paired]
 //! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
 //! prove --alone SEED   the same without Headstart
+//!
+//! --paired             with servers that keep messages open for copies
 //! ```
 //!
 //! With `HEADSTART_STATE_SPACE=full` in the environment, races of every
@@ -31,6 +33,16 @@ struct Settings {
     threads: u64,
     one: Option<u64>,
     alone: Option<u64>,
+    paired: bool,
+}
+
+impl Settings {
+    fn scenario(&self, seed: u64) -> Scenario {
+        match self.paired {
+            true => Scenario::paired_from_seed(seed),
+            false => Scenario::from_seed(seed),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -42,9 +54,9 @@ fn main() -> ExitCode {
         }
     };
     let sound = match (settings.one, settings.alone) {
-        (Some(seed), _) => one(seed),
+        (Some(seed), _) => one(seed, &settings.scenario(seed)),
         (None, Some(seed)) => {
-            let alone = Scenario::from_seed(seed).plain_alone();
+            let alone = settings.scenario(seed).plain_alone();
             show(&alone, &run_traced(&alone));
             true
         }
@@ -67,9 +79,14 @@ fn settings() -> Result<Settings, String> {
         threads: thread::available_parallelism().map_or(1, |threads| threads.get() as u64),
         one: None,
         alone: None,
+        paired: false,
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
+        if name == "--paired" {
+            settings.paired = true;
+            continue;
+        }
         let value = args.next().and_then(|value| value.parse().ok());
         let value = value.ok_or_else(|| format!("{name} needs a number"))?;
         match name.as_str() {
@@ -84,10 +101,13 @@ fn settings() -> Result<Settings, String> {
     Ok(settings)
 }
 
-/// What one thread found.
+/// What was found with one kind of server.
 #[derive(Debug, Default)]
 struct Tally {
+    lived: u64,
     raced: u64,
+    pairs: u64,
+    joined: u64,
     packets: u64,
     events: u64,
     broken: Vec<(u64, Violation)>,
@@ -96,6 +116,9 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, seed: u64, run: Run) {
+        self.lived += 1;
+        self.pairs += u64::from(run.counters.pairs);
+        self.joined += u64::from(run.counters.joined);
         self.raced += u64::from(run.outcome.report.raced());
         self.packets += run.counters.packets;
         self.events += run.counters.events;
@@ -104,6 +127,47 @@ impl Tally {
         }
         let first = run.violations.into_iter().next();
         self.broken.extend(first.map(|violation| (seed, violation)));
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        self.lived += other.lived;
+        self.raced += other.raced;
+        self.pairs += other.pairs;
+        self.joined += other.joined;
+        self.packets += other.packets;
+        self.events += other.events;
+        self.broken.extend(other.broken);
+        for (why, times) in other.excused {
+            *self.excused.entry(why).or_default() += times;
+        }
+        self
+    }
+
+    fn print(&self) {
+        println!("  runs         {}", self.lived);
+        println!("  both started {}", self.raced);
+        if self.pairs > 0 {
+            println!("  kept open    {}, joined {}", self.pairs, self.joined);
+        }
+        println!("  packets      {}", self.packets);
+        println!("  events       {}", self.events);
+        println!("  excused      {}", self.excused.values().sum::<u64>());
+        for (why, times) in &self.excused {
+            println!("    {times:>8} {why}");
+        }
+        println!("  violations   {}", self.broken.len());
+    }
+}
+
+/// The kinds of server, as they are printed.
+const SERVERS: [&str; 3] = ["acts on every copy", "first come, first served", "pairing"];
+
+/// Which of them a scenario has.
+fn server(scenario: &Scenario) -> usize {
+    match (scenario.server.debounce, scenario.server.pairing) {
+        (None, _) => 0,
+        (Some(_), None) => 1,
+        (Some(_), Some(_)) => 2,
     }
 }
 
@@ -117,7 +181,7 @@ fn many(settings: Settings) -> bool {
     let next = AtomicU64::new(0);
     let began = Instant::now();
     let work = || {
-        let mut tally = Tally::default();
+        let mut tally = <[Tally; 3]>::default();
         loop {
             let begin = next.fetch_add(BATCH, Ordering::Relaxed);
             if begin >= seeds {
@@ -125,35 +189,35 @@ fn many(settings: Settings) -> bool {
             }
             for seed in begin..seeds.min(begin.saturating_add(BATCH)) {
                 let seed = from.wrapping_add(seed);
-                tally.add(seed, run(&Scenario::from_seed(seed)));
+                let scenario = settings.scenario(seed);
+                tally[server(&scenario)].add(seed, run(&scenario));
             }
         }
     };
-    let tallies: Vec<Tally> = thread::scope(|scope| {
+    let tallies: Vec<[Tally; 3]> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join());
         joined.map(|tally| tally.unwrap_or_default()).collect()
     });
     let took = began.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
-    let total = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
-    let mut broken: Vec<_> = tallies.iter().flat_map(|tally| &tally.broken).collect();
-    broken.sort_by_key(|(seed, _)| *seed);
     println!("seeds        {seeds} from {from}");
-    println!("both started {}", total(|tally| tally.raced));
-    println!("packets      {}", total(|tally| tally.packets));
-    println!("events       {}", total(|tally| tally.events));
     println!(
         "races/s      {:.0} on {threads} threads",
         seeds as f64 / took
     );
-    let mut excused = BTreeMap::<_, u64>::new();
-    for (why, times) in tallies.iter().flat_map(|tally| &tally.excused) {
-        *excused.entry(*why).or_default() += times;
+    let mut broken = Vec::new();
+    let all = tallies
+        .into_iter()
+        .fold(<[Tally; 3]>::default(), |all, more| {
+            let mut more = more.into_iter();
+            all.map(|one| one.plus(more.next().unwrap_or_default()))
+        });
+    for (name, tally) in SERVERS.iter().zip(all) {
+        println!("server       {name}");
+        tally.print();
+        broken.extend(tally.broken);
     }
-    println!("excused      {}", excused.values().sum::<u64>());
-    for (why, times) in excused {
-        println!("  {times:>8} {why}");
-    }
+    broken.sort_by_key(|(seed, _)| *seed);
     println!("violations   {}", broken.len());
     for (seed, violation) in broken.iter().take(SHOWN) {
         println!("  seed {seed}: {violation}");
@@ -212,15 +276,14 @@ fn states(threads: u64) -> bool {
     sound
 }
 
-fn one(seed: u64) -> bool {
-    let scenario = Scenario::from_seed(seed);
-    let run = run_traced(&scenario);
+fn one(seed: u64, scenario: &Scenario) -> bool {
+    let run = run_traced(scenario);
     let Some(violation) = run.violations.first() else {
-        show(&scenario, &run);
+        show(scenario, &run);
         return true;
     };
     println!("seed {seed} breaks a rule: {violation}\nshrunk:");
-    let small = shrink(&scenario, headstart_sim::run);
+    let small = shrink(scenario, headstart_sim::run);
     show(&small, &run_traced(&small));
     false
 }

@@ -56,6 +56,12 @@ impl Rolls {
         }
     }
 
+    /// Leaves out so many draws.
+    pub(crate) const fn skip(mut self, draws: u64) -> Self {
+        self.drawn = self.drawn.wrapping_add(draws);
+        self
+    }
+
     /// 0 to just below `sides`.
     pub(crate) const fn below(&mut self, sides: u64) -> u64 {
         self.drawn = self.drawn.wrapping_add(1);

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use headstart_core::config::{Kinds, LoserClose, Peer, Schedule};
+use headstart_core::pair::{LOG_DEFAULT, WINDOW_DEFAULT};
 use headstart_core::race::AttemptKind;
 
 use crate::dice::Rolls;
 use crate::rule::Rule;
 use crate::scenario::{
-    Act, Client, End, Jump, Link, Noise, RaceSettings, Reach, Scenario, Server, Target, Trigger,
+    Act, Client, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
+    Trigger,
 };
 use crate::segment::OptionKind;
 use crate::stream::Statement;
@@ -20,14 +22,83 @@ impl Scenario {
         let rolls = &mut Rolls::new(seed);
         let client = client(rolls);
         let server = server(rolls, &client);
-        Self {
+        let scenario = Self {
             seed,
             race: race(rolls, &server),
             rule: rule(rolls),
             noise: noise(rolls),
             client,
             server,
+        };
+        // Draws of their own: what a number means without pairs stays.
+        match Rolls::new(seed ^ PAIRING).once_in(2) {
+            true => scenario.with_pairs(),
+            false => scenario,
         }
+    }
+
+    /// The scenario with this number, with a server that keeps messages open
+    /// for copies, unless no server could read them.
+    #[must_use]
+    pub fn paired_from_seed(seed: u64) -> Self {
+        let mut scenario = Self::from_seed(seed);
+        if scenario.server.pairing.is_some() || scenario.client.statement == Statement::Malformed {
+            return scenario;
+        }
+        scenario.server.debounce.get_or_insert(REMEMBERED);
+        scenario.with_pairs()
+    }
+
+    fn with_pairs(mut self) -> Self {
+        let rolls = &mut Rolls::new(self.seed ^ PAIRING).skip(1);
+        let Some(window) = self.server.debounce else {
+            return self;
+        };
+        let pairing = pairing(rolls, window);
+        self.race.peer = Peer::Pairing;
+        self.server.send_buffer = match rolls.below(3) {
+            0 => u32::try_from(rolls.between(2_000, 20_000)).unwrap_or(4_096),
+            _ => 80_000,
+        };
+        // Larger than log and send buffer together.
+        if rolls.once_in(8) {
+            let more = rolls.between(1, 60_000);
+            let log = u64::try_from(pairing.log_max).unwrap_or(0);
+            let all = log.saturating_add(more);
+            let all = all.saturating_add(u64::from(self.server.send_buffer));
+            self.server.answer = u32::try_from(all).unwrap_or(200_000);
+        }
+        if rolls.once_in(4) {
+            self.server.end = End::Close;
+        }
+        self.server.pairing = Some(pairing);
+        self
+    }
+}
+
+/// How long most servers remember first messages.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Tells the draws for pairs from those for all else.
+const PAIRING: u64 = 0x7061_6972_6564_2121;
+
+fn pairing(rolls: &mut Rolls, debounced: Duration) -> Pairing {
+    let window = match rolls.below(6) {
+        0 => rolls.millis(1, 3_000),
+        _ => WINDOW_DEFAULT,
+    };
+    Pairing {
+        // Who is forgotten begins anew.
+        window: window.min(debounced),
+        log_max: match rolls.below(4) {
+            0 => usize::try_from(rolls.between(1, 4_000)).unwrap_or(1),
+            _ => LOG_DEFAULT,
+        },
+        pairs_max: match rolls.below(8) {
+            0 => 0,
+            1..4 => 1,
+            _ => 4_096,
+        },
     }
 }
 
@@ -136,7 +207,7 @@ fn server(rolls: &mut Rolls, client: &Client) -> Server {
     let debounces = !rolls.once_in(4) && client.statement != Statement::Malformed;
     let window = match rolls.below(10) {
         0 => rolls.millis(100, 5_000),
-        _ => Duration::from_secs(600),
+        _ => REMEMBERED,
     };
     let answer = match rolls.below(8) {
         0 => 0,
@@ -147,6 +218,8 @@ fn server(rolls: &mut Rolls, client: &Client) -> Server {
     Server {
         fast_open: !rolls.once_in(6),
         debounce: debounces.then_some(window),
+        pairing: None,
+        send_buffer: u32::MAX,
         trigger: rolls.one_of(
             &[
                 Trigger::Message,

@@ -1,14 +1,22 @@
-//! The servers: the gate's way of reading first messages, and a handler.
+//! The servers' doors: the gate's way of reading first messages, the
+//! debouncer, and the pairs.
 
 use headstart_core::Instant;
 use headstart_core::debounce::{Config, Debouncer, SECRET_LEN, Secret, Verdict};
+use headstart_core::framing::token::Header;
 use headstart_core::framing::{Progress, Scanner};
+use headstart_core::pair;
+use headstart_core::race::{AttemptKind, SynData};
 
-use crate::scenario::{End, Scenario, Trigger};
+use crate::gate::{Admission, Claim, Copy, Gate, PairDriver};
+use crate::net::SocketId;
+use crate::rules::Violation;
+use crate::scenario::Scenario;
 use crate::stream;
-use crate::tcp::{State, nanos};
+use crate::stream::Statement;
+use crate::tcp::nanos;
 use crate::trace::What;
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// First messages that a server remembers.
 const CAPACITY: usize = 16;
@@ -24,11 +32,14 @@ pub(crate) struct Accepted {
     /// When its handler was called.
     pub(crate) called: Option<u64>,
     pub(crate) duplicate: bool,
-    /// Bytes of the stream that the handler has read, the header included.
+    /// When its message was whole.
+    pub(crate) decided: Option<u64>,
+    /// The pair that it is in, or was in.
+    pub(crate) pair: Option<usize>,
+    /// Bytes of the stream that the door or the handler has read, the header
+    /// included.
     pub(crate) read: u32,
-    pub(crate) eof: bool,
-    pub(crate) answered: bool,
-    pub(crate) closed: bool,
+    pub(crate) handler: crate::handler::Handler,
 }
 
 /// What an accepted connection is at.
@@ -36,22 +47,45 @@ pub(crate) struct Accepted {
 pub(crate) enum Stage {
     /// Its first message is not whole.
     Reading,
-    /// A handler has it.
+    /// A handler has it, or the pair that it began.
     Handled,
+    /// It is a later member of a pair.
+    Joined,
     /// Closed.
     Gone,
 }
 
-/// Both servers.
-#[derive(Debug)]
+/// A pair, and what is known of it.
+pub(crate) struct Kept {
+    /// Who drives it; away while it does.
+    pub(crate) driver: Option<Box<dyn PairDriver>>,
+    /// The accepted connection that began it.
+    pub(crate) place: usize,
+    pub(crate) began: u64,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) woken: bool,
+    pub(crate) settled: bool,
+    /// When its application dropped it.
+    pub(crate) abandoned: Option<u64>,
+}
+
+/// All servers.
 pub(crate) struct Host {
     memories: Vec<Debouncer>,
     secret: Option<Secret>,
+    pub(crate) gate: Box<dyn Gate>,
     pub(crate) accepted: Vec<Accepted>,
+    pub(crate) pairs: Vec<Kept>,
+    /// What a driver of pairs did that no driver may do.
+    pub(crate) broken: Option<Violation>,
+    /// For handlers to read into.
+    pub(crate) buffer: Vec<u8>,
+    /// The answer that was made last, and for which connection.
+    pub(crate) answer: (u64, Vec<u8>),
 }
 
 impl Host {
-    pub(crate) fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario, gate: Box<dyn Gate>) -> Self {
         let servers = match scenario.rule {
             crate::Rule::Balance => 2,
             _ => 1,
@@ -69,7 +103,12 @@ impl Host {
         Self {
             memories,
             secret,
+            gate,
             accepted: Vec::new(),
+            pairs: Vec::new(),
+            broken: None,
+            buffer: Vec::new(),
+            answer: (0, Vec::new()),
         }
     }
 
@@ -77,6 +116,12 @@ impl Host {
     pub(crate) fn remembered(&self) -> (usize, usize) {
         let most = self.memories.iter().map(Debouncer::len).max();
         (most.unwrap_or(0), CAPACITY)
+    }
+
+    /// Pairs of a server that are open now.
+    pub(crate) fn open(&self, of: impl Fn(&Kept) -> bool) -> u32 {
+        let open = self.pairs.iter().filter(|kept| !kept.settled && of(kept));
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
     }
 }
 
@@ -102,10 +147,10 @@ impl World<'_> {
             stage: Stage::Reading,
             called: None,
             duplicate: false,
+            decided: None,
+            pair: None,
             read: 0,
-            eof: false,
-            answered: false,
-            closed: false,
+            handler: crate::handler::Handler::new(socket),
         });
         if !debounces {
             self.call_handler(place);
@@ -115,18 +160,17 @@ impl World<'_> {
 
     /// A server's socket has news.
     pub(crate) fn host_looks(&mut self, socket: usize) {
-        let place = self
-            .host
-            .accepted
-            .iter()
-            .position(|accepted| accepted.socket == socket);
-        let Some(place) = place else {
+        let of = |accepted: &Accepted| match accepted.stage {
+            Stage::Reading => accepted.socket == socket,
+            Stage::Handled => accepted.handler.stream == crate::handler::Stream::Socket(socket),
+            Stage::Joined | Stage::Gone => false,
+        };
+        let Some(place) = self.host.accepted.iter().position(of) else {
             return;
         };
         match self.host.accepted.get(place).map(|accepted| accepted.stage) {
             Some(Stage::Reading) => self.read_message(place),
-            Some(Stage::Handled) => self.handler_reads(place),
-            Some(Stage::Gone) | None => {}
+            _ => self.handler_goes_on(place),
         }
     }
 
@@ -135,40 +179,35 @@ impl World<'_> {
             return;
         };
         let id = accepted.socket;
-        let Some(socket) = self.sockets.get(id) else {
+        let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        let sent = socket
-            .peer
+        let (received, peer) = (socket.received(), socket.peer);
+        let over = socket.error.is_some() || socket.fin_came();
+        socket.read = received;
+        let sent = peer
             .and_then(|peer| self.sockets.get(peer))
             .map_or(&[][..], |peer| &peer.tx);
         let fresh = sent
-            .get(accepted.read as usize..socket.received() as usize)
+            .get(accepted.read as usize..received as usize)
             .unwrap_or_default();
-        accepted.read = socket.received();
+        accepted.read = received;
         let scanned = match &mut accepted.scanner {
             Some(scanner) => scanner.feed(fresh),
             None => return,
         };
-        let over = socket.error.is_some() || socket.fin_came();
         match scanned {
             Ok(Progress::Complete(length)) => {
-                let message = sent.get(..length).unwrap_or_default();
-                let digest = self
-                    .host
-                    .secret
-                    .as_ref()
-                    .map(|secret| secret.digest(message));
-                let length = u32::try_from(length).unwrap_or(u32::MAX);
-                accepted.message = digest.map(|digest| (length, digest));
-                self.decide(place);
+                let message = sent.get(..length).unwrap_or_default().to_vec();
+                let beyond = sent.get(length..received as usize).unwrap_or_default();
+                let copy = Copy {
+                    socket: SocketId(id),
+                    beyond: beyond.to_vec(),
+                };
+                self.decide(place, &message, copy);
             }
             Ok(Progress::Partial) if over => self.let_go(place, false),
-            Ok(Progress::Partial) => {
-                if let Some(socket) = self.sockets.get_mut(id) {
-                    socket.read = socket.received();
-                }
-            }
+            Ok(Progress::Partial) => {}
             Err(_) => {
                 self.trace(What::Malformed(id));
                 self.let_go(place, true);
@@ -176,25 +215,45 @@ impl World<'_> {
         }
     }
 
-    fn decide(&mut self, place: usize) {
+    /// Admits the first copy of a message, joins a later one, or resets it.
+    fn decide(&mut self, place: usize, message: &[u8], copy: Copy) {
         let now = Instant::from_nanos(self.now);
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
+        let id = copy.socket.0;
+        let Some(end) = self.sockets.get(id) else {
             return;
         };
-        let id = accepted.socket;
-        let server = self.sockets.get(id).map_or(0, |socket| socket.server);
-        let verdict = match (accepted.message, self.host.memories.get_mut(server)) {
-            (Some((_, digest)), Some(memory)) => memory.observe(now, digest, place as u64),
+        let (server, kind) = match end.syn_data {
+            SynData::Acknowledged => (end.server, AttemptKind::FastOpen),
+            _ => (end.server, AttemptKind::Plain),
+        };
+        let digest = self.host.secret.as_ref().map(|one| one.digest(message));
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        if let Some(accepted) = self.host.accepted.get_mut(place) {
+            accepted.message = digest.map(|digest| (length, digest));
+            accepted.decided = Some(self.now);
+        }
+        let verdict = match (digest, self.host.memories.get_mut(server)) {
+            (Some(digest), Some(memory)) => memory.observe(now, digest, place as u64),
             _ => Verdict::First,
         };
-        match verdict {
-            Verdict::First => {
-                self.trace(What::Verdict(id, true));
-                self.call_handler(place);
-                self.handler_reads(place);
-            }
-            Verdict::Duplicate { .. } => {
-                accepted.duplicate = true;
+        let pair = match verdict {
+            Verdict::First => None,
+            Verdict::Duplicate { of, .. } => self.pair_of(of),
+        };
+        let claim = Claim {
+            verdict,
+            kind,
+            room: self.has_room_for_pairs(server),
+            open: pair.is_some(),
+        };
+        match self.host.gate.admit(&claim) {
+            Admission::Alone => self.admit_alone(place, copy),
+            Admission::Open => self.admit_open(place, message, copy),
+            Admission::Join if self.joins(place, pair, kind, &copy) => {}
+            Admission::Join | Admission::Reset => {
+                if let Some(accepted) = self.host.accepted.get_mut(place) {
+                    accepted.duplicate = true;
+                }
                 self.counters.duplicates = self.counters.duplicates.saturating_add(1);
                 self.trace(What::Verdict(id, false));
                 self.let_go(place, true);
@@ -202,131 +261,183 @@ impl World<'_> {
         }
     }
 
-    fn call_handler(&mut self, place: usize) {
-        let now = self.now;
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
-            return;
+    /// The pair that this accepted connection began, if it is open.
+    fn pair_of(&self, place: u64) -> Option<usize> {
+        let place = usize::try_from(place).ok()?;
+        let of = |kept: &Kept| kept.place == place && !kept.settled;
+        self.host.pairs.iter().position(of)
+    }
+
+    fn has_room_for_pairs(&self, server: usize) -> bool {
+        let Some(pairing) = &self.scenario.server.pairing else {
+            return false;
         };
-        accepted.stage = Stage::Handled;
-        accepted.called = Some(now);
-        let id = accepted.socket;
-        self.counters.handled = self.counters.handled.saturating_add(1);
-        self.trace(What::HandlerCalled(id));
-        if self.scenario.server.trigger == Trigger::Call {
-            self.think(place);
+        self.pairs_of(server) < pairing.pairs_max
+    }
+
+    /// Pairs that this server keeps open.
+    pub(crate) fn pairs_of(&self, server: usize) -> u32 {
+        self.host.open(|kept| {
+            let first = self.host.accepted.get(kept.place);
+            let end = first.and_then(|first| self.sockets.get(first.socket));
+            end.is_some_and(|end| end.server == server)
+        })
+    }
+
+    fn admit_alone(&mut self, place: usize, copy: Copy) {
+        self.trace(What::Verdict(copy.socket.0, true));
+        if let Some(accepted) = self.host.accepted.get_mut(place) {
+            accepted.handler.take(copy);
+        }
+        self.call_handler(place);
+        self.handler_goes_on(place);
+    }
+
+    fn admit_open(&mut self, place: usize, message: &[u8], copy: Copy) {
+        let Some(pairing) = &self.scenario.server.pairing else {
+            return self.admit_alone(place, copy);
+        };
+        let id = copy.socket.0;
+        let token = self.scenario.client.statement == Statement::Token;
+        let header = message.first_chunk().map(Header::decode);
+        let config = pair::Config {
+            window: pairing.window,
+            log_max: pairing.log_max,
+            resets_losers: token && matches!(header, Some(Ok(header)) if header.resets_losers),
+        };
+        self.trace(What::Verdict(id, true));
+        self.trace(What::PairOpened(id));
+        self.becomes_member(id, self.host.pairs.len());
+        let now = Instant::from_nanos(self.now);
+        let driver = self.host.gate.open(config, now, copy);
+        let pair = self.host.pairs.len();
+        self.host.pairs.push(Kept {
+            driver: Some(driver),
+            place,
+            began: self.now,
+            deadline: None,
+            woken: false,
+            settled: false,
+            abandoned: None,
+        });
+        if let Some(accepted) = self.host.accepted.get_mut(place) {
+            accepted.pair = Some(pair);
+            accepted.handler.stream = crate::handler::Stream::Pair(pair);
+        }
+        self.counters.pairs = self.counters.pairs.saturating_add(1);
+        self.call_handler(place);
+        self.with_pair(pair, |driver, world| driver.wake(world));
+        self.handler_goes_on(place);
+    }
+
+    fn becomes_member(&mut self, id: usize, pair: usize) {
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.pair = Some(pair);
+            socket.readable.ready = true;
         }
     }
 
-    fn handler_reads(&mut self, place: usize) {
-        let message = self.scenario.client.message;
-        let header = self.scenario.client.statement.header_len();
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
-            return;
+    fn joins(&mut self, place: usize, pair: Option<usize>, kind: AttemptKind, copy: &Copy) -> bool {
+        let Some(pair) = pair else {
+            return false;
         };
-        let id = accepted.socket;
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        socket.read = socket.received();
-        let fresh = socket.received() > accepted.read;
-        accepted.read = socket.received();
-        let (read, error) = (accepted.read, socket.error.is_some());
-        let eof = socket.fin_came() && !accepted.eof;
-        accepted.eof |= eof;
-        let whole = u64::from(read) >= u64::from(message).saturating_add(header as u64);
-        let due = match self.scenario.server.trigger {
-            Trigger::Call => false,
-            Trigger::Message => accepted.message.is_some() || whole,
-            Trigger::Eof => accepted.eof,
-        };
-        if fresh {
-            self.trace(What::HandlerRead(id, read));
-        }
-        if eof {
-            self.trace(What::HandlerEof(id));
-        }
-        if error {
-            return self.let_go(place, false);
-        }
-        if due {
-            self.think(place);
-        }
-        self.finish_if_done(place);
-    }
-
-    fn think(&mut self, place: usize) {
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
-            return;
-        };
-        if std::mem::replace(&mut accepted.answered, true) {
-            return;
-        }
-        let think = nanos(self.scenario.server.think);
-        match think {
-            0 => self.thought(place),
-            think => self.push(self.now.saturating_add(think), Event::Thought(place)),
-        }
-    }
-
-    /// A handler answers.
-    pub(crate) fn thought(&mut self, place: usize) {
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
-            return;
-        };
-        let id = accepted.socket;
-        let answer = self.scenario.server.answer;
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        if !matches!(socket.state, State::Established | State::SynReceived) || socket.orphan {
-            return;
-        }
-        if answer > 0 {
-            socket.tx = stream::pattern(id as u64, answer);
-            self.trace(What::Answered(id, answer));
-            self.transmit(id);
-        }
-        match self.scenario.server.end {
-            End::AfterEof => self.finish_if_done(place),
-            End::HalfClose => {
-                self.finish(id);
-                self.finish_if_done(place);
+        let id = copy.socket.0;
+        self.becomes_member(id, pair);
+        let joined = self.with_pair(pair, |driver, world| {
+            driver.join(world, kind, copy.clone()).is_ok()
+        });
+        if joined != Some(true) {
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.pair = None;
             }
-            End::Close => self.let_go(place, false),
-            End::Reset => self.let_go(place, true),
+            return false;
         }
+        self.trace(What::PairJoined(id));
+        self.counters.joined = self.counters.joined.saturating_add(1);
+        if let Some(accepted) = self.host.accepted.get_mut(place) {
+            accepted.pair = Some(pair);
+            accepted.stage = Stage::Joined;
+        }
+        true
     }
 
-    /// Closes what has been read to the end and answered.
-    fn finish_if_done(&mut self, place: usize) {
-        let Some(accepted) = self.host.accepted.get(place) else {
-            return;
-        };
-        let answered = self
-            .sockets
-            .get(accepted.socket)
-            .is_some_and(|socket| socket.written() >= self.scenario.server.answer);
-        let gone_quiet = accepted.answered && answered;
-        // One that will never be asked has nothing to wait for.
-        if accepted.eof && (gone_quiet || !accepted.answered) {
-            self.let_go(place, false);
+    /// Lets a pair's driver do something, and does what follows from it.
+    pub(crate) fn with_pair<T>(
+        &mut self,
+        pair: usize,
+        work: impl FnOnce(&mut dyn PairDriver, &mut Self) -> T,
+    ) -> Option<T> {
+        let mut driver = self.host.pairs.get_mut(pair)?.driver.take()?;
+        let result = work(driver.as_mut(), self);
+        let (wakes, handed) = (driver.wakes(), driver.take_handed());
+        let deadline = driver.deadline().map(Instant::as_nanos);
+        let settled = driver.is_settled();
+        let now = self.now;
+        let kept = self.host.pairs.get_mut(pair)?;
+        kept.driver = Some(driver);
+        kept.deadline = deadline;
+        let (place, news) = (kept.place, settled && !kept.settled);
+        if handed.is_some() && kept.abandoned.is_some() {
+            let text = "a pair is handed to an application that is gone";
+            let violation = Violation::new("P3", now, text);
+            self.host.broken.get_or_insert(violation);
         }
+        let kept = self.host.pairs.get_mut(pair)?;
+        kept.settled |= settled;
+        if deadline.is_some_and(|at| at <= now) {
+            let text = "a pair's deadline that is not in the future";
+            self.host
+                .broken
+                .get_or_insert_with(|| Violation::new("poll", now, text));
+        }
+        if let Some(copy) = handed {
+            self.trace(What::PairHanded(copy.socket.0));
+            if let Some(socket) = self.sockets.get_mut(copy.socket.0) {
+                socket.pair = None;
+            }
+            if let Some(accepted) = self.host.accepted.get_mut(place) {
+                accepted.handler.take(copy);
+            }
+        }
+        if news {
+            self.trace(What::PairSettled);
+        }
+        if wakes.reader || wakes.writer {
+            if let Some(accepted) = self.host.accepted.get_mut(place) {
+                accepted.handler.wake(wakes);
+            }
+            self.called.push(place);
+        }
+        Some(result)
     }
 
-    fn let_go(&mut self, place: usize, reset: bool) {
-        let Some(accepted) = self.host.accepted.get_mut(place) else {
-            return;
+    /// Wakes a pair that is to be woken now; whether there was one.
+    pub(crate) fn wake_a_pair(&mut self) -> bool {
+        let now = self.now;
+        let due = |kept: &Kept| kept.woken || kept.deadline.is_some_and(|at| at <= now);
+        let Some(pair) = self.host.pairs.iter().position(due) else {
+            return false;
         };
-        let id = accepted.socket;
-        let handled = accepted.stage == Stage::Handled;
-        accepted.stage = Stage::Gone;
-        accepted.closed = true;
-        if handled {
-            self.trace(What::HandlerClosed(id, reset));
+        if let Some(kept) = self.host.pairs.get_mut(pair) {
+            kept.woken = false;
         }
-        match reset {
-            true => self.abort(id),
-            false => self.close(id),
-        }
+        self.counters.gate_wakes = self.counters.gate_wakes.saturating_add(1);
+        self.with_pair(pair, |driver, world| driver.wake(world));
+        true
+    }
+
+    /// When the first pair's time comes.
+    pub(crate) fn pairs_at(&self) -> Option<u64> {
+        self.host
+            .pairs
+            .iter()
+            .filter_map(|kept| kept.deadline)
+            .min()
+    }
+
+    /// Window of a pair, in nanoseconds.
+    pub(crate) fn pair_window(&self) -> u64 {
+        let pairing = self.scenario.server.pairing.as_ref();
+        pairing.map_or(0, |pairing| nanos(pairing.window))
     }
 }

@@ -1,6 +1,7 @@
 //! A deterministic simulator for Headstart: virtual time, a virtual network
 //! with its middleboxes, TCP as Linux does it, a client that races with the
-//! real core, and a server with the real framing and the real debouncer.
+//! real core, and a server with the real framing, the real debouncer and the real
+//! pairs.
 //!
 //! A [`Scenario`] is plain data, and a number makes one. [`run`] lives it to its
 //! end, in microseconds, the same way every time, and judges it by every rule
@@ -33,7 +34,8 @@
 //!  application      driver          network                 server
 //!  a script   -->   Headstart  -->  sockets, packets   -->  framing, debouncer,
 //!  of acts          (or yours)      loss, middlebox         a handler of few words
-//!                   real race       simulated               real framing, real debouncer
+//!                   real race       simulated               real framing, real debouncer,
+//!                                                           real pair, or a gate of yours
 //! ```
 //!
 //! Every [`Rule`] of the middlebox has a twin of the same name in
@@ -53,13 +55,24 @@
 //! for what it waited for: a lost wake-up is a hang, a stale deadline a busy
 //! loop, and both are violations.
 //!
+//! A server that pairs ([`Server::pairing`], drawn for every second number)
+//! keeps what came by Fast Open open for copies, as the gate does, and drives
+//! the real [`Pair`](headstart_core::pair::Pair): it is woken at its deadlines
+//! and for what it waited for, and never otherwise. [`gate`] holds the traits of
+//! whoever does that; [`run_with_gate`] judges one.
+//!
 //! # What is excused
 //!
 //! Where plain alone would have worked and the race did not, one of these must
 //! be the reason, or it is a violation:
 //!
 //! - A first-come server has claimed a copy whose way back lost packets, and no
-//!   byte of its answer came: the known weakness of first-come debouncing.
+//!   byte of its answer came: the known weakness of first-come debouncing. With
+//!   a pairing server that is a violation, unless the message was not kept open:
+//!   there was no room, or its first copy did not come by Fast Open.
+//! - A copy came after the pair's window.
+//! - A loser that was closed gracefully ended its pair before the other copy
+//!   came: its FIN is all that the server has seen.
 //! - Bytes beyond the first flight forced a choice before any answer, and the
 //!   path that they went to died, or a first-come server had claimed another
 //!   copy. That the choice was the one that the rules name is not excused.
@@ -112,7 +125,9 @@ mod app;
 pub mod conformance;
 mod dice;
 mod driver;
+pub mod gate;
 mod generate;
+mod handler;
 mod headstart;
 mod host;
 mod middlebox;
@@ -136,9 +151,10 @@ pub use headstart::Headstart;
 pub use net::{SocketError, SocketId, StartError, Transports};
 pub use rule::{ParseRuleError, Rule};
 pub use rules::Violation;
-pub use run::{Outcome, Run, run, run_traced, run_with};
+pub use run::{Outcome, Run, run, run_traced, run_with, run_with_gate};
 pub use scenario::{
-    Act, Client, End, Jump, Link, Noise, RaceSettings, Reach, Scenario, Server, Target, Trigger,
+    Act, Client, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
+    Trigger,
 };
 pub use segment::OptionKind;
 pub use shrink::shrink;

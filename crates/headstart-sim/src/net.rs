@@ -303,10 +303,16 @@ impl Transports for World<'_> {
         if let Some(error) = self.write_failure(id) {
             return Err(error);
         }
-        let (blocks, most) = (self.scenario.noise.blocks, self.scenario.noise.write_max);
+        let pairs = self.scenario.server.pairing.is_some();
+        let noise = self.scenario.noise;
         let now = self.now;
         let Some(socket) = self.socket(id) else {
             return Err(SocketError::WouldBlock);
+        };
+        // Of servers, only those that pair have noise of their own.
+        let (blocks, most) = match socket.client || pairs {
+            true => (noise.blocks, noise.write_max),
+            false => (false, None),
         };
         let whim = blocks && !socket.blocked_once && socket.is_open();
         socket.blocked_once |= whim;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::app::{App, ReadEnd};
 use crate::driver::{Driver, look_at};
+use crate::gate::{Doorman, Gate};
 use crate::headstart::Headstart;
 use crate::net::Transports;
 use crate::rules::{self, Violation};
@@ -87,15 +88,25 @@ pub fn run_with<D: Driver>(
     tracing: bool,
     dial: impl FnOnce(RaceConfig, &mut dyn Transports) -> D,
 ) -> Run {
+    run_with_gate(scenario, tracing, dial, Box::new(Doorman))
+}
+
+/// The same, with a gate of the caller's too.
+pub fn run_with_gate<D: Driver>(
+    scenario: &Scenario,
+    tracing: bool,
+    dial: impl FnOnce(RaceConfig, &mut dyn Transports) -> D,
+    gate: Box<dyn Gate>,
+) -> Run {
     let upload = scenario
         .client
         .statement
         .upload(scenario.client.message, scenario.written());
     let alone = scenario.plain_alone();
     let reference = (alone != *scenario)
-        .then(|| simulate(&alone, &upload, false, Headstart::dial))
+        .then(|| simulate(&alone, &upload, false, Headstart::dial, Box::new(Doorman)))
         .flatten();
-    let Some(mut run) = simulate(scenario, &upload, tracing, dial) else {
+    let Some(mut run) = simulate(scenario, &upload, tracing, dial, gate) else {
         return Run::refused();
     };
     rules::judge(&mut run, reference.as_ref());
@@ -151,8 +162,9 @@ fn simulate<'a, D: Driver>(
     upload: &'a [u8],
     tracing: bool,
     dial: impl FnOnce(RaceConfig, &mut dyn Transports) -> D,
+    gate: Box<dyn Gate>,
 ) -> Option<Finished<'a>> {
-    let mut world = World::new(scenario, tracing);
+    let mut world = World::new(scenario, tracing, gate);
     let mut driver = dial(scenario.config().ok()?, &mut world);
     let mut app = App::new(scenario, upload);
     let mut violations = Vec::new();
@@ -191,14 +203,20 @@ fn live<'a>(
             .map(|deadline| world.at_clock(deadline.as_nanos()));
         let next = [world.next_at(), app.next_at(), deadline];
         let Some(next) = next.into_iter().flatten().min() else {
-            return Ok(());
+            return rules::gate_at_end(world);
         };
         world.now = world.now.max(next);
         let quiet = world.next_at() != Some(next) && deadline != Some(next);
         if quiet && app.next_at() == Some(next) && next == app.patience() {
             no_lost_wake_up(driver, world)?;
         }
-        if world.counters.events.max(world.counters.wakes) > EVENTS_MAX {
+        let Counters {
+            events,
+            wakes,
+            gate_wakes,
+            ..
+        } = world.counters;
+        if events.max(wakes).max(gate_wakes) > EVENTS_MAX {
             return Err(Violation::new("end", world.now, "the run does not end"));
         }
     }
@@ -211,6 +229,9 @@ fn settle<'a>(
     world: &mut World<'a>,
 ) -> Result<(), Violation> {
     for _ in 0..STEPS_MAX {
+        if let Some(violation) = world.host.broken.take() {
+            return Err(violation);
+        }
         let clock = world.clock();
         let due = driver
             .deadline()

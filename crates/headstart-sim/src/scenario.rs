@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headstart_core::config::{ConfigError, Kinds, LoserClose, Peer, Schedule};
+use headstart_core::pair::{LOG_DEFAULT, WINDOW_DEFAULT};
 use headstart_core::{FirstFlight, RaceConfig};
 
 use crate::rule::Rule;
@@ -135,8 +136,14 @@ pub enum Act {
 pub struct Server {
     /// Its kernel speaks Fast Open.
     pub fast_open: bool,
-    /// It reads first messages and debounces them, first come, first served.
+    /// It reads first messages and debounces them for so long: first come,
+    /// first served, but for what it keeps open.
     pub debounce: Option<Duration>,
+    /// It keeps messages that came by Fast Open open for copies; only if it
+    /// debounces.
+    pub pairing: Option<Pairing>,
+    /// Bytes that the send buffer of a server's socket takes.
+    pub send_buffer: u32,
     /// When its handler answers.
     pub trigger: Trigger,
     /// How long the handler thinks.
@@ -145,6 +152,27 @@ pub struct Server {
     pub answer: u32,
     /// What it does then.
     pub end: End,
+}
+
+/// How a server keeps messages open for copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pairing {
+    /// How long after the first copy others may join.
+    pub window: Duration,
+    /// Most bytes of an answer that are kept.
+    pub log_max: usize,
+    /// Most messages that each server keeps open at a time.
+    pub pairs_max: u32,
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Self {
+            window: WINDOW_DEFAULT,
+            log_max: LOG_DEFAULT,
+            pairs_max: 4_096,
+        }
+    }
 }
 
 /// When a handler answers.
@@ -251,6 +279,8 @@ impl Scenario {
             server: Server {
                 fast_open: true,
                 debounce: Some(Duration::from_secs(600)),
+                pairing: None,
+                send_buffer: u32::MAX,
                 trigger: Trigger::Message,
                 think: Duration::ZERO,
                 answer: 600,
@@ -259,6 +289,16 @@ impl Scenario {
             rule,
             noise: Noise::default(),
         }
+    }
+
+    /// The same with a server that keeps first messages open for copies, and a
+    /// client that knows it.
+    #[must_use]
+    pub fn paired(&self) -> Self {
+        let mut paired = self.clone();
+        paired.server.pairing = Some(Pairing::default());
+        paired.race.peer = Peer::Pairing;
+        paired
     }
 
     /// The same without Headstart: plain attempts only, all draws alike.

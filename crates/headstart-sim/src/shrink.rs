@@ -6,7 +6,7 @@ use headstart_core::config::{LoserClose, Schedule};
 
 use crate::rule::Rule;
 use crate::run::Run;
-use crate::scenario::{Act, End, Link, Noise, Reach, Scenario, Trigger};
+use crate::scenario::{Act, End, Link, Noise, Pairing, Reach, Scenario, Trigger};
 
 /// Runs that one shrinking may take.
 const RUNS_MAX: u32 = 5_000;
@@ -84,6 +84,8 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.race.fast_open = true);
     with(&|s| s.race.cookie = Some(crate::OptionKind::Standard));
     with(&|s| s.server.fast_open = true);
+    with(&|s| s.server.send_buffer = u32::MAX);
+    with(&|s| s.server.pairing = s.server.pairing.map(|_| Pairing::default()));
     with(&|s| s.server.think = Duration::ZERO);
     with(&|s| s.server.trigger = Trigger::Message);
     with(&|s| s.server.end = End::AfterEof);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use headstart_core::pair;
 use headstart_core::race::{AttemptKind, Event, FailureKind, Step};
 
 use crate::segment::Segment;
@@ -46,6 +47,12 @@ pub(crate) enum What {
     HandlerEof(usize),
     Answered(usize, u32),
     HandlerClosed(usize, bool),
+    PairOpened(usize),
+    PairJoined(usize),
+    PairStep(pair::Step),
+    PairTold(usize, pair::MemberId, pair::Event),
+    PairHanded(usize),
+    PairSettled,
 }
 
 /// A moment, and what happened then.
@@ -117,6 +124,12 @@ impl fmt::Display for Entry {
             | What::Timer(_)
             | What::Spurious(_) => "kernel",
             What::Step(_) | What::Told(..) | What::Started(..) => "race",
+            What::PairOpened(_)
+            | What::PairJoined(_)
+            | What::PairStep(_)
+            | What::PairTold(..)
+            | What::PairHanded(_)
+            | What::PairSettled => "gate",
             What::Read(_) | What::ReadEnd(_) | What::Wrote(_) | What::Act(_) | What::Patience => {
                 "app"
             }
@@ -167,6 +180,14 @@ impl fmt::Display for Entry {
                 true => "handler resets",
                 false => "handler closes",
             }),
+            What::PairOpened(_) => f.write_str("kept open for copies"),
+            What::PairJoined(_) => f.write_str("joins the pair"),
+            What::PairStep(step) => write!(f, "pair asks: {step:?}"),
+            What::PairTold(_, member, event) => {
+                write!(f, "pair is told of member {}: {event:?}", member.index())
+            }
+            What::PairHanded(_) => f.write_str("is the connection: the application's own"),
+            What::PairSettled => f.write_str("pair is settled"),
         }
     }
 }

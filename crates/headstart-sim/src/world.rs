@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use headstart_core::race::AttemptKind;
 
 use crate::dice::Dice;
+use crate::gate::Gate;
 use crate::host::Host;
 use crate::middlebox::Memory;
 use crate::rule::Rule;
@@ -115,6 +116,12 @@ pub struct Counters {
     pub handled: u32,
     /// Connections that were closed as copies.
     pub duplicates: u32,
+    /// Messages that were kept open for copies.
+    pub pairs: u32,
+    /// Copies that joined them.
+    pub joined: u32,
+    /// Times that a pair was woken.
+    pub gate_wakes: u64,
 }
 
 pub(crate) struct World<'a> {
@@ -130,6 +137,8 @@ pub(crate) struct World<'a> {
     pub(crate) host: Host,
     /// Servers' sockets with news.
     pub(crate) news: Vec<usize>,
+    /// Handlers whose pairs woke them, by the place of what they were called for.
+    pub(crate) called: Vec<usize>,
     /// The driver is to be woken.
     pub(crate) woken: bool,
     pub(crate) held: usize,
@@ -154,7 +163,7 @@ fn cookies(scenario: &Scenario) -> Vec<Option<FastOpenOption>> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(scenario: &'a Scenario, tracing: bool) -> Self {
+    pub(crate) fn new(scenario: &'a Scenario, tracing: bool, gate: Box<dyn Gate>) -> Self {
         let mut world = Self {
             scenario,
             now: 0,
@@ -164,8 +173,9 @@ impl<'a> World<'a> {
             sockets: Vec::with_capacity(8),
             flows: Vec::with_capacity(4),
             cookies: cookies(scenario),
-            host: Host::new(scenario),
+            host: Host::new(scenario, gate),
             news: Vec::new(),
+            called: Vec::new(),
             woken: false,
             held: 0,
             cut: false,
@@ -226,12 +236,24 @@ impl<'a> World<'a> {
 
     /// When the next thing happens.
     pub(crate) fn next_at(&self) -> Option<u64> {
-        self.queue.peek().map(|due| due.0.at)
+        let queued = self.queue.peek().map(|due| due.0.at);
+        queued.into_iter().chain(self.pairs_at()).min()
     }
 
     /// Lets one thing happen that is due now.
     pub(crate) fn step(&mut self) -> bool {
-        if self.next_at().is_none_or(|at| at > self.now) {
+        if let Some(id) = self.news.pop() {
+            self.host_looks(id);
+            return true;
+        }
+        if let Some(place) = self.called.pop() {
+            self.handler_goes_on(place);
+            return true;
+        }
+        if self.wake_a_pair() {
+            return true;
+        }
+        if self.queue.peek().is_none_or(|due| due.0.at > self.now) {
             return false;
         }
         let Some(Reverse(due)) = self.queue.pop() else {
@@ -271,6 +293,11 @@ impl<'a> World<'a> {
                     self.segment_arrives(id, segment);
                 }
                 Some((id, _)) => self.segment_arrives(id, segment),
+            }
+            if let Some(id) = end
+                && self.sockets.get(id).is_some_and(|end| end.pair.is_some())
+            {
+                self.spurious(id, &segment);
             }
             return;
         }
@@ -313,13 +340,12 @@ impl<'a> World<'a> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        if !socket.client {
+        if !socket.client && socket.pair.is_none() {
             return self.news.push(id);
         }
         socket.readable.ready = true;
-        if socket.readable.wanted {
-            socket.readable.wanted = false;
-            self.woken = true;
+        if std::mem::take(&mut socket.readable.wanted) {
+            self.wake_holder(id);
         }
     }
 
@@ -327,14 +353,25 @@ impl<'a> World<'a> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        if !socket.client {
-            return;
-        }
         socket.no_space = false;
         socket.writable.ready = true;
-        if socket.writable.wanted {
-            socket.writable.wanted = false;
-            self.woken = true;
+        if !socket.client && socket.pair.is_none() {
+            return self.news.push(id);
+        }
+        if std::mem::take(&mut socket.writable.wanted) {
+            self.wake_holder(id);
+        }
+    }
+
+    /// Wakes the driver that a socket is with.
+    fn wake_holder(&mut self, id: usize) {
+        match self.sockets.get(id).and_then(|socket| socket.pair) {
+            None => self.woken = true,
+            Some(pair) => {
+                if let Some(kept) = self.host.pairs.get_mut(pair) {
+                    kept.woken = true;
+                }
+            }
         }
     }
 
@@ -370,9 +407,15 @@ impl<'a> World<'a> {
             | What::HandlerRead(id, _)
             | What::HandlerEof(id)
             | What::Answered(id, _)
-            | What::HandlerClosed(id, _) => self.sockets.get(id).map(|socket| socket.flow),
+            | What::HandlerClosed(id, _)
+            | What::PairOpened(id)
+            | What::PairJoined(id)
+            | What::PairTold(id, ..)
+            | What::PairHanded(id) => self.sockets.get(id).map(|socket| socket.flow),
             What::Sent(segment, _) | What::TooEarly(segment) => Some(segment.flow),
             What::Step(_)
+            | What::PairStep(_)
+            | What::PairSettled
             | What::Read(_)
             | What::ReadEnd(_)
             | What::Wrote(_)

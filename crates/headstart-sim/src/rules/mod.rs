@@ -4,6 +4,7 @@ mod binding;
 mod bytes;
 mod claims;
 mod ends;
+mod pairs;
 mod reports;
 mod times;
 
@@ -19,11 +20,13 @@ use crate::driver::{Driver, look_at};
 use crate::run::Finished;
 use crate::world::{Flow, World};
 
+pub(crate) use pairs::at_end as gate_at_end;
+
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The rule's name: R1 to R16, D1 to D5, or `poll` and `end` for those of
+    /// The rule's name: R1 to R16, D1 to D5, P1 to P3, or `poll` and `end` for those of
     /// every state machine: deadlines in the future, and an end.
     pub rule: &'static str,
     /// When it was seen, after the dial.
@@ -62,6 +65,7 @@ pub(crate) fn judge(run: &mut Finished<'_>, reference: Option<&Finished<'_>>) {
     bytes::judge(run, &mut found);
     claims::judge(run, &mut found);
     ends::judge(run, &mut found);
+    pairs::judge(run, &mut found);
     reports::judge(run, &mut found);
     times::judge(run, &mut found);
     if let Some(reference) = reference {
@@ -121,7 +125,7 @@ pub(crate) fn at_rest(
         let text = format!("{remembered} messages remembered of {capacity}");
         return Err(Violation::new("D2", world.now, text));
     }
-    Ok(())
+    pairs::at_rest(world)
 }
 
 /// What was found.

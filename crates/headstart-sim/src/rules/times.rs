@@ -4,7 +4,7 @@ use headstart_core::config::{Kinds, Schedule};
 use headstart_core::race::AttemptKind;
 
 use super::Found;
-use super::ends::{is_a_matter_of_moments, is_forced, is_starved};
+use super::ends::{came_late, ended_early, is_a_matter_of_moments, is_forced, is_starved};
 use crate::run::Finished;
 use crate::scenario::Trigger;
 use crate::tcp::nanos;
@@ -133,6 +133,7 @@ fn departed(flow: &Flow, flight: u32) -> Option<u64> {
 /// The first reply comes no later than alone. A first-come server answers on
 /// the copy that it has claimed, so it may be later by what that copy's way
 /// back is longer than plain's; no bound is known if packets were lost there.
+/// One that keeps the message open answers on every copy.
 fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     let Some(due) = alone.app.first_byte else {
         return;
@@ -142,6 +143,8 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     let waits = run.scenario.server.trigger == Trigger::Eof;
     if more
         || waits
+        || came_late(run)
+        || ended_early(run)
         || is_a_matter_of_moments(run, alone)
         || run.app.left.is_some_and(|left| left < due)
     {
@@ -154,6 +157,7 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         for accepted in &run.world.host.accepted {
             let claimed = accepted
                 .called
+                .filter(|_| accepted.pair.is_none())
                 .and_then(|_| run.world.sockets.get(accepted.socket));
             let Some(flow) = claimed.and_then(|end| run.world.flows.get(end.flow)) else {
                 continue;

@@ -107,6 +107,8 @@ pub(crate) struct Socket {
     /// A write was refused or cut short for want of room.
     pub(crate) no_space: bool,
     pub(crate) blocked_once: bool,
+    /// The pair that a server's end is a member of.
+    pub(crate) pair: Option<usize>,
     pub(crate) was_time_wait: bool,
 }
 
@@ -150,6 +152,7 @@ impl Socket {
             writable: Readiness::default(),
             no_space: false,
             blocked_once: false,
+            pair: None,
             was_time_wait: false,
         }
     }

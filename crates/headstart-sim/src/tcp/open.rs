@@ -91,6 +91,7 @@ impl World<'_> {
         let id = self.sockets.len();
         let mut end = Socket::new(syn.flow, syn.server, false, state, now);
         end.rcv_nxt = 1;
+        end.send_buffer = self.scenario.server.send_buffer;
         end.peer = self.flows.get(syn.flow).map(|flow| flow.client);
         if valid {
             end.rcv_nxt = 1u32.saturating_add(syn.len);
