@@ -48,12 +48,12 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
             .world
             .flows
             .iter()
-            .any(|flow| copied(flow) && !died(flow));
+            .any(|flow| copied(flow) && works_both_ways(flow));
         // A sole survivor is nobody's choice.
         let chose = |flow: &Flow| flow.reply_came.is_some() || is_forced(run);
         let went = run
             .won()
-            .is_none_or(|flow| !chose(flow) || copied(flow) && !died(flow));
+            .is_none_or(|flow| !chose(flow) || copied(flow) && works_both_ways(flow));
         let whole = run.app.read.len() == answer && run.app.read_end == Some(ReadEnd::Eof);
         found.require(whole || !works || !went, "P1", || {
             format!(
@@ -63,6 +63,11 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
             )
         });
     }
+}
+
+/// Whether packets come through, and nothing but a late reset is known not to.
+fn works_both_ways(flow: &Flow) -> bool {
+    !died(flow) && (flow.lost_back == 0 || flow.reply_came.is_some())
 }
 
 /// Whether a pair's message came by this way too, within the window.
