@@ -2,24 +2,21 @@
 //! debouncer, and the pairs.
 
 use headstart_core::Instant;
-use headstart_core::debounce::{Config, Debouncer, SECRET_LEN, Secret, Verdict};
+use headstart_core::debounce::Verdict;
 use headstart_core::framing::token::Header;
 use headstart_core::framing::{Progress, Scanner};
 use headstart_core::pair;
 use headstart_core::race::{AttemptKind, SynData};
 
 use crate::gate::{Admission, Claim, Copy, Gate, PairDriver};
+use crate::memory::{CAPACITY, Memory};
 use crate::net::SocketId;
 use crate::rules::Violation;
 use crate::scenario::Scenario;
-use crate::stream;
 use crate::stream::Statement;
 use crate::tcp::nanos;
 use crate::trace::What;
 use crate::world::World;
-
-/// First messages that a server remembers.
-const CAPACITY: usize = 16;
 
 /// A connection that a server has accepted.
 #[derive(Debug)]
@@ -71,12 +68,11 @@ pub(crate) struct Kept {
 
 /// All servers.
 pub(crate) struct Host {
-    memories: Vec<Debouncer>,
-    secret: Option<Secret>,
+    memories: Vec<Memory>,
     pub(crate) gate: Box<dyn Gate>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) pairs: Vec<Kept>,
-    /// What a driver of pairs did that no driver may do.
+    /// What a driver of pairs, or a memory, did that none may do.
     pub(crate) broken: Option<Violation>,
     /// For handlers to read into.
     pub(crate) buffer: Vec<u8>,
@@ -90,19 +86,11 @@ impl Host {
             crate::Rule::Balance => 2,
             _ => 1,
         };
-        let mut memories = Vec::new();
-        let mut secret = None;
-        if let Some(window) = scenario.server.debounce {
-            let config = Config {
-                capacity: CAPACITY,
-                window,
-            };
-            memories.extend((0..servers).filter_map(|_| Debouncer::new(config).ok()));
-            secret = Some(secret_of(scenario.seed));
-        }
+        let memory = |window| Memory::new(scenario.seed, window);
+        let window = scenario.server.debounce;
+        let memories = (0..servers).filter_map(|_| window.and_then(memory));
         Self {
-            memories,
-            secret,
+            memories: memories.collect(),
             gate,
             accepted: Vec::new(),
             pairs: Vec::new(),
@@ -114,7 +102,7 @@ impl Host {
 
     /// Messages that are remembered, and the most that may be.
     pub(crate) fn remembered(&self) -> (usize, usize) {
-        let most = self.memories.iter().map(Debouncer::len).max();
+        let most = self.memories.iter().map(Memory::remembered).max();
         (most.unwrap_or(0), CAPACITY)
     }
 
@@ -125,20 +113,11 @@ impl Host {
     }
 }
 
-fn secret_of(seed: u64) -> Secret {
-    let mut bytes = [0; SECRET_LEN];
-    let random = stream::pattern(seed, 192);
-    for (place, byte) in bytes.iter_mut().zip(random) {
-        *place = byte;
-    }
-    Secret::from_bytes(&bytes)
-}
-
 impl World<'_> {
     /// The kernel hands a connection to a server.
     pub(crate) fn accept(&mut self, socket: usize) {
         self.trace(What::Accepted(socket));
-        let debounces = self.host.secret.is_some();
+        let debounces = !self.host.memories.is_empty();
         let place = self.host.accepted.len();
         self.host.accepted.push(Accepted {
             socket,
@@ -226,15 +205,22 @@ impl World<'_> {
             SynData::Acknowledged => (end.server, AttemptKind::FastOpen),
             _ => (end.server, AttemptKind::Plain),
         };
-        let digest = self.host.secret.as_ref().map(|one| one.digest(message));
+        let memory = self.host.memories.get_mut(server);
+        let digest = memory.as_ref().map(|memory| memory.digest(message));
+        let observed = memory.map(|memory| memory.observe(now, message, place as u64));
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         if let Some(accepted) = self.host.accepted.get_mut(place) {
             accepted.message = digest.map(|digest| (length, digest));
             accepted.decided = Some(self.now);
         }
-        let verdict = match (digest, self.host.memories.get_mut(server)) {
-            (Some(digest), Some(memory)) => memory.observe(now, digest, place as u64),
-            _ => Verdict::First,
+        let verdict = match observed {
+            Some(Ok(verdict)) => verdict,
+            Some(Err((rule, text))) => {
+                let violation = Violation::new(rule, self.now, text);
+                self.host.broken.get_or_insert(violation);
+                Verdict::First
+            }
+            None => Verdict::First,
         };
         let pair = match verdict {
             Verdict::First => None,

@@ -130,6 +130,7 @@ mod generate;
 mod handler;
 mod headstart;
 mod host;
+mod memory;
 mod middlebox;
 mod net;
 mod rule;
