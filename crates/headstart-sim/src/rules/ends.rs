@@ -196,7 +196,9 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
         return Some("the connection's path died after it had answered");
     }
     let forced = is_forced(run);
-    if forced && won.is_some_and(died) {
+    // A reset may pass where no answer does.
+    let mute = |flow: &Flow| flow.reply_came.is_none() && flow.lost_back > 0;
+    if forced && won.is_some_and(|flow| died(flow) || mute(flow)) {
         return Some("held bytes forced a choice before any answer, and the path died");
     }
     if forced && first_come && guessed_wrong(run) {
