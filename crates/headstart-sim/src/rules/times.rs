@@ -130,6 +130,17 @@ fn departed(flow: &Flow, flight: u32) -> Option<u64> {
         .min()
 }
 
+/// Whether packets of plain's answer were lost that a pair had cut otherwise
+/// than a server alone: chance goes by their numbers, so it fell otherwise.
+fn is_cut_otherwise(run: &Finished<'_>, alone: &Finished<'_>) -> bool {
+    let lost = |one: &Finished<'_>| {
+        let mut flows = one.world.flows.iter();
+        flows.any(|flow| flow.kind == AttemptKind::Plain && flow.lost_back > 0)
+    };
+    let paired = run.world.host.accepted.iter().any(|one| one.pair.is_some());
+    paired && (lost(run) || lost(alone))
+}
+
 /// The first reply comes no later than alone. A first-come server answers on
 /// the copy that it has claimed, so it may be later by what that copy's way
 /// back is longer than plain's; no bound is known if packets were lost there.
@@ -146,6 +157,7 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         || came_late(run)
         || ended_early(run)
         || is_a_matter_of_moments(run, alone)
+        || is_cut_otherwise(run, alone)
         || run.app.left.is_some_and(|left| left < due)
     {
         return;
