@@ -130,15 +130,18 @@ fn departed(flow: &Flow, flight: u32) -> Option<u64> {
         .min()
 }
 
-/// Whether packets of plain's answer were lost that a pair had cut otherwise
-/// than a server alone: chance goes by their numbers, so it fell otherwise.
+/// Whether packets of plain's answer were lost or late by chance that a pair
+/// had cut otherwise than a server alone: chance goes by their numbers, so it
+/// fell otherwise.
 fn is_cut_otherwise(run: &Finished<'_>, alone: &Finished<'_>) -> bool {
     let lost = |one: &Finished<'_>| {
         let mut flows = one.world.flows.iter();
         flows.any(|flow| flow.kind == AttemptKind::Plain && flow.lost_back > 0)
     };
     let paired = run.world.host.accepted.iter().any(|one| one.pair.is_some());
-    paired && (lost(run) || lost(alone))
+    let mut targets = run.scenario.race.targets.iter();
+    let late = targets.any(|target| !target.plain.jitter.is_zero());
+    paired && (late || lost(run) || lost(alone))
 }
 
 /// The first reply comes no later than alone. A first-come server answers on
