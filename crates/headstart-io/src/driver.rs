@@ -18,8 +18,22 @@ const BATCH: usize = 64;
 
 /// What is driven until it is settled: a race or a pair, with its sockets.
 pub(crate) trait Driven: Send + 'static {
+    /// Takes in what its sockets say; whether they said anything.
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool;
+
+    /// Does what is to be done; whether that gave its sockets something to say.
+    fn act(&mut self) -> bool;
+
     /// Brings it up to date with its sockets and the time.
-    fn drive(&mut self, cx: &mut Context<'_>);
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        while !self.is_settled() {
+            let heard = self.listen(cx);
+            let acted = self.act();
+            if !heard && !acted {
+                return;
+            }
+        }
+    }
 
     /// When to drive it again, unless something happens before.
     fn deadline(&self) -> Option<Instant>;

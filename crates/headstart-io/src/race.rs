@@ -118,94 +118,6 @@ impl<R: Runtime> Running<R> {
         slot.heard.then_some(&slot.stream)
     }
 
-    /// Tells the race what its sockets say; whether they said anything.
-    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = self.runtime.now();
-        let mut heard = false;
-        for index in 0..self.slots.len() {
-            let Some(Some(slot)) = self.slots.get_mut(index) else {
-                continue;
-            };
-            let Some(id) = self.race.id(index) else {
-                continue;
-            };
-            let opening = self.race.is_opening(id);
-            if let Some(event) = slot.poll_reply(cx) {
-                if opening && event == Event::Replied {
-                    self.race.handle(now, id, Event::Opened(slot.syn_data()));
-                }
-                self.race.handle(now, id, event);
-                heard = true;
-            } else if (opening || self.race.is_blocked(id))
-                && let Poll::Ready(result) = slot.stream.poll_writable(cx)
-            {
-                let event = match result.and_then(|()| slot.stream.take_error()) {
-                    // It is broken, but has replied: writing will find that out.
-                    Err(error) if slot.has_reply() => {
-                        keep(&mut self.untold, error);
-                        Event::Writable
-                    }
-                    Err(error) => Event::Failed(failure_of(&error)),
-                    Ok(()) if opening => Event::Opened(slot.syn_data()),
-                    Ok(()) => Event::Writable,
-                };
-                self.race.handle(now, id, event);
-                heard = true;
-            }
-        }
-        heard
-    }
-
-    /// Does what the race asks; whether that gave its sockets something to say.
-    fn act(&mut self) -> bool {
-        let mut acted = false;
-        let now = self.runtime.now();
-        loop {
-            if let Some(id) = self.race.take() {
-                self.handed = self.release(id).map(|slot| slot.stream);
-                self.handed_over = true;
-                self.race.release_log();
-            }
-            match self.race.poll(now) {
-                Step::Start(id) => {
-                    acted = true;
-                    let event = self.start(id);
-                    self.race.handle(now, id, event);
-                }
-                Step::Look(id) => {
-                    let event = match self.slot(id).map(|slot| slot.stream.try_peek()) {
-                        Some(result) => reply(result).unwrap_or(Event::Quiet),
-                        None => Event::Quiet,
-                    };
-                    self.race.handle(now, id, event);
-                }
-                Step::Write(id) => {
-                    let event = self.write(id);
-                    acted |= event == Event::Blocked;
-                    self.race.handle(now, id, event);
-                }
-                Step::Shutdown(id) => {
-                    let event = self.shutdown(id);
-                    self.race.handle(now, id, event);
-                }
-                Step::Close(id, close) => match (self.release(id), close) {
-                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
-                    (Some(slot), Close::Graceful) => drop(slot),
-                    (None, _) => {}
-                },
-                Step::Wait(deadline) => {
-                    self.deadline = deadline;
-                    return acted;
-                }
-                Step::Settled => {
-                    self.settled = true;
-                    self.deadline = None;
-                    return false;
-                }
-            }
-        }
-    }
-
     fn start(&mut self, id: AttemptId) -> Event {
         let target = self.race.attempt(id);
         let address = target.and_then(|(kind, target)| Some((kind, self.addresses.get(target)?)));
@@ -302,15 +214,88 @@ impl<R: Runtime> Running<R> {
 }
 
 impl<R: Runtime> Driven for Running<R> {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.settled {
-            return;
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.runtime.now();
+        let mut heard = false;
+        for index in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get_mut(index) else {
+                continue;
+            };
+            let Some(id) = self.race.id(index) else {
+                continue;
+            };
+            let opening = self.race.is_opening(id);
+            if let Some(event) = slot.poll_reply(cx) {
+                if opening && event == Event::Replied {
+                    self.race.handle(now, id, Event::Opened(slot.syn_data()));
+                }
+                self.race.handle(now, id, event);
+                heard = true;
+            } else if (opening || self.race.is_blocked(id))
+                && let Poll::Ready(result) = slot.stream.poll_writable(cx)
+            {
+                let event = match result.and_then(|()| slot.stream.take_error()) {
+                    // It is broken, but has replied: writing will find that out.
+                    Err(error) if slot.has_reply() => {
+                        keep(&mut self.untold, error);
+                        Event::Writable
+                    }
+                    Err(error) => Event::Failed(failure_of(&error)),
+                    Ok(()) if opening => Event::Opened(slot.syn_data()),
+                    Ok(()) => Event::Writable,
+                };
+                self.race.handle(now, id, event);
+                heard = true;
+            }
         }
+        heard
+    }
+
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        let now = self.runtime.now();
         loop {
-            let heard = self.listen(cx);
-            let acted = self.act();
-            if !heard && !acted {
-                return;
+            if let Some(id) = self.race.take() {
+                self.handed = self.release(id).map(|slot| slot.stream);
+                self.handed_over = true;
+                self.race.release_log();
+            }
+            match self.race.poll(now) {
+                Step::Start(id) => {
+                    acted = true;
+                    let event = self.start(id);
+                    self.race.handle(now, id, event);
+                }
+                Step::Look(id) => {
+                    let event = match self.slot(id).map(|slot| slot.stream.try_peek()) {
+                        Some(result) => reply(result).unwrap_or(Event::Quiet),
+                        None => Event::Quiet,
+                    };
+                    self.race.handle(now, id, event);
+                }
+                Step::Write(id) => {
+                    let event = self.write(id);
+                    acted |= event == Event::Blocked;
+                    self.race.handle(now, id, event);
+                }
+                Step::Shutdown(id) => {
+                    let event = self.shutdown(id);
+                    self.race.handle(now, id, event);
+                }
+                Step::Close(id, close) => match (self.release(id), close) {
+                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+                    (Some(slot), Close::Graceful) => drop(slot),
+                    (None, _) => {}
+                },
+                Step::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return acted;
+                }
+                Step::Settled => {
+                    self.settled = true;
+                    self.deadline = None;
+                    return false;
+                }
             }
         }
     }

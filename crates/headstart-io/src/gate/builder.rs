@@ -86,7 +86,8 @@ impl<R: Runtime> GateBuilder<R> {
 
     /// Shares the memory of first messages and pairs with another gate, so that
     /// two copies of a message are told apart, and joined, whichever of the two
-    /// accepts them: for accept loops on several threads (SO_REUSEPORT).
+    /// accepts them: for accept loops on several threads (SO_REUSEPORT). The
+    /// bounds of pairs are those of that gate.
     pub fn beside(mut self, gate: &Gate<R>) -> Self {
         self.claims = gate.shared.settings.claims.clone();
         self.debounce = self.claims.is_some();

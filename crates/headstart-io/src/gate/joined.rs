@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use headstart_core::pair::{Event, MemberId, Outcome, Pair, Source, Step};
+use headstart_core::pair::{Accepted, Event, MemberId, Outcome, Pair, Source, Step};
 use headstart_core::race::{AttemptKind, Close};
 use headstart_core::time::Instant;
 
@@ -130,7 +130,7 @@ impl<R: Runtime> Joined<R> {
 
     /// Takes bytes of the answer, at most as many as all pairs together may
     /// keep: if there is no room left, what is there must do.
-    pub(super) fn write(&mut self, bufs: &[IoSlice<'_>]) -> headstart_core::pair::Accepted {
+    pub(super) fn write(&mut self, bufs: &[IoSlice<'_>]) -> Accepted {
         let (now, before) = (self.now(), self.pair.log_len());
         let result = self.pair.write_vectored(now, bufs.iter().map(|buf| &**buf));
         let more = self.pair.log_len().saturating_sub(before);
@@ -200,84 +200,6 @@ impl<R: Runtime> Joined<R> {
             self.pair.handle(now, id, acked);
         }
         self.pair.handle(now, id, event);
-    }
-
-    /// Tells the pair what its connections say; whether they said anything.
-    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut heard = false;
-        for index in 0..self.slots.len() {
-            let Some(id) = self.pair.id(index) else {
-                continue;
-            };
-            if self.pair.is_quiet(id)
-                && let Some(event) = self.slot_mut(id).and_then(|slot| slot.poll_news(cx))
-            {
-                let event = event.unwrap_or_else(|error| self.fail(error));
-                self.tell(id, event);
-                heard = true;
-            }
-            if self.pair.is_blocked(id)
-                && let Some(slot) = self.slot(id)
-                && slot.stream.poll_writable(cx).is_ready()
-            {
-                self.tell(id, Event::Writable);
-                heard = true;
-            }
-        }
-        heard
-    }
-
-    /// Does what the pair asks; whether that gave its connections something to say.
-    fn act(&mut self) -> bool {
-        let mut acted = false;
-        loop {
-            match self.pair.poll(self.now()) {
-                Step::Discard(id, most) => {
-                    let mut scratch = [0; DISCARD_SIZE];
-                    let most = most.min(DISCARD_SIZE);
-                    let room = scratch.get_mut(..most).unwrap_or_default();
-                    let event = self.read(id, room).map_or_else(|end| end, Event::Discarded);
-                    acted |= event == Event::Drained;
-                    self.tell(id, event);
-                }
-                Step::Ask(id) => {
-                    let event = self.ask(id);
-                    self.tell(id, event);
-                }
-                Step::Write(id) => {
-                    let event = self.send(id);
-                    acted |= event == Event::Blocked;
-                    self.tell(id, event);
-                }
-                Step::Shutdown(id) => {
-                    let event = match self.slot_mut(id).map(|slot| slot.stream.shutdown_write()) {
-                        None | Some(Ok(())) => Event::Finished,
-                        Some(Err(error)) => self.broke(id, error).unwrap_or(Event::Finished),
-                    };
-                    self.tell(id, event);
-                }
-                Step::Close(id, close) => match (self.release(id), close) {
-                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
-                    (Some(slot), Close::Graceful) => drop(slot),
-                    (None, _) => {}
-                },
-                Step::Wait(deadline) => {
-                    // Time alone may have chosen.
-                    if let Some(id) = self.pair.take() {
-                        self.handed_over = true;
-                        self.handed = self.release(id).map(Slot::into_parts);
-                        continue;
-                    }
-                    self.deadline = deadline;
-                    self.give_back();
-                    return acted;
-                }
-                Step::Settled => {
-                    self.settle();
-                    return false;
-                }
-            }
-        }
     }
 
     /// Reads from a member; or what became of that.
@@ -403,15 +325,78 @@ impl<R: Runtime> Joined<R> {
 }
 
 impl<R: Runtime> Driven for Joined<R> {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.settled {
-            return;
+    fn listen(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut heard = false;
+        for index in 0..self.slots.len() {
+            let Some(id) = self.pair.id(index) else {
+                continue;
+            };
+            if self.pair.is_quiet(id)
+                && let Some(event) = self.slot_mut(id).and_then(|slot| slot.poll_news(cx))
+            {
+                let event = event.unwrap_or_else(|error| self.fail(error));
+                self.tell(id, event);
+                heard = true;
+            }
+            if self.pair.is_blocked(id)
+                && let Some(slot) = self.slot(id)
+                && slot.stream.poll_writable(cx).is_ready()
+            {
+                self.tell(id, Event::Writable);
+                heard = true;
+            }
         }
+        heard
+    }
+
+    fn act(&mut self) -> bool {
+        let mut acted = false;
         loop {
-            let heard = self.listen(cx);
-            let acted = self.act();
-            if !heard && !acted {
-                return;
+            match self.pair.poll(self.now()) {
+                Step::Discard(id, most) => {
+                    let mut scratch = [0; DISCARD_SIZE];
+                    let most = most.min(DISCARD_SIZE);
+                    let room = scratch.get_mut(..most).unwrap_or_default();
+                    let event = self.read(id, room).map_or_else(|end| end, Event::Discarded);
+                    acted |= event == Event::Drained;
+                    self.tell(id, event);
+                }
+                Step::Ask(id) => {
+                    let event = self.ask(id);
+                    self.tell(id, event);
+                }
+                Step::Write(id) => {
+                    let event = self.send(id);
+                    acted |= event == Event::Blocked;
+                    self.tell(id, event);
+                }
+                Step::Shutdown(id) => {
+                    let event = match self.slot_mut(id).map(|slot| slot.stream.shutdown_write()) {
+                        None | Some(Ok(())) => Event::Finished,
+                        Some(Err(error)) => self.broke(id, error).unwrap_or(Event::Finished),
+                    };
+                    self.tell(id, event);
+                }
+                Step::Close(id, close) => match (self.release(id), close) {
+                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+                    (Some(slot), Close::Graceful) => drop(slot),
+                    (None, _) => {}
+                },
+                Step::Wait(deadline) => {
+                    // Time alone may have chosen.
+                    if let Some(id) = self.pair.take() {
+                        self.handed_over = true;
+                        self.handed = self.release(id).map(Slot::into_parts);
+                        continue;
+                    }
+                    self.deadline = deadline;
+                    self.give_back();
+                    return acted;
+                }
+                Step::Settled => {
+                    self.settle();
+                    return false;
+                }
             }
         }
     }
