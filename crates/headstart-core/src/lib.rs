@@ -89,6 +89,8 @@ pub mod debounce;
 pub mod framing;
 pub mod pair;
 pub mod race;
+#[cfg(test)]
+mod table;
 pub mod time;
 
 pub use config::{FirstFlight, RaceConfig};

@@ -8,14 +8,19 @@
 //! and sleeping as long as `poll` says misses nothing.
 
 mod pairs;
+mod tables;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hasher;
 use std::time::Duration;
 
 use headstart_core::pair::{Config, Event, GRACE, LINGER, Step};
 use headstart_core::race::AttemptKind;
-use pairs::{Action, Setup, Verdict, World, goodwill};
+use pairs::{Action, Setup, Verdict, World, goodwill, taken};
+use tables::{Pairs, Table};
+
+/// The transition table that is reviewed.
+const TABLE: &str = include_str!("../src/pair/table.txt");
 
 /// How far an exploration goes.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,14 @@ fn is_full() -> bool {
     std::env::var_os("HEADSTART_STATE_SPACE").is_some_and(|value| value == "full")
 }
 
+/// Clients that go on. Every pair of state and event that the table lists as happening happens;
+/// those listed as never do not, here and in every test below.
+#[test]
+fn every_state_meets_every_event_but_those_of_never() {
+    let taken = explore(setup(9, 1, 1, true), TWO);
+    Table::new(TABLE).assert_taken(taken.into_iter());
+}
+
 #[test]
 fn answers_without_a_word_from_the_client() {
     explore(setup(9, 1, 0, false), Bounds { fine: true, ..TWO });
@@ -74,11 +87,6 @@ fn a_log_that_fills() {
         ..TWO
     };
     explore(setup(2, 3, 0, false), parts);
-}
-
-#[test]
-fn clients_that_go_on() {
-    explore(setup(9, 1, 1, true), TWO);
 }
 
 #[test]
@@ -145,18 +153,23 @@ fn every_combination() {
     }
 }
 
-fn explore(setup: Setup, bounds: Bounds) {
+/// What each member was told in what state.
+fn explore(setup: Setup, bounds: Bounds) -> Pairs<'static> {
     let mut paths: Vec<(usize, Option<Action>)> = vec![(0, None)];
     let start = World::new(setup).unwrap_or_else(|broken| panic!("{broken}"));
     let mut seen = HashSet::from([key(&start)]);
     let mut frontier = vec![(start, 0)];
     let mut edges = 0;
+    let mut met = BTreeSet::new();
     while !frontier.is_empty() {
         let mut next = Vec::new();
         for (node, path) in &frontier {
             judge(setup, &paths, *path, None, goodwill::check(node));
             for action in actions(node, bounds) {
                 edges += 1;
+                if let Action::Tell(index, event) = action {
+                    met.insert(taken::names(node, index, event));
+                }
                 let mut world = node.clone();
                 let verdict = world.apply(action);
                 judge(setup, &paths, *path, Some(action), verdict);
@@ -170,6 +183,8 @@ fn explore(setup: Setup, bounds: Bounds) {
     }
     let states = seen.len();
     println!("{states:>8} states {edges:>9} edges: {setup:?} {bounds:?}");
+    Table::new(TABLE).assert_allows(met.iter().copied());
+    met
 }
 
 fn judge(
@@ -196,7 +211,14 @@ fn actions(world: &World, bounds: Bounds) -> Vec<Action> {
     for index in 0..world.legs.len() {
         let leg = world.legs[index];
         if !leg.live {
-            actions.extend([Event::Readable, Event::Failed].map(|late| Action::Tell(index, late)));
+            let late = [
+                Event::Readable,
+                Event::Ended,
+                Event::Failed,
+                Event::Writable,
+                Event::Acked(1),
+            ];
+            actions.extend(late.map(|event| Action::Tell(index, event)));
             continue;
         }
         let all = (world.written - leg.sent) as usize;

@@ -5,15 +5,20 @@
 //! settings is explored by hostile drivers, with every kind of failure and 5
 //! bytes: for a release build, and an hour.
 
-use headstart_sim::state_space::{Space, every_setting, spaces};
+mod tables;
+
+use headstart_sim::state_space::{Size, Space, every_setting, spaces};
+use tables::Table;
+
+/// The transition table that is reviewed.
+const TABLE: &str = include_str!("../src/race/table.txt");
 
 macro_rules! explored {
     ($($test:ident: $name:literal,)*) => {
         $(
             #[test]
             fn $test() {
-                let named = |space: &Space| space.name == $name;
-                explore(&spaces().into_iter().find(named).expect($name));
+                explore(&named($name));
             }
         )*
 
@@ -46,8 +51,25 @@ fn every_combination_of_settings() {
     }
 }
 
-fn explore(space: &Space) {
+/// Every pair of state and event that the table lists as happening happens;
+/// those listed as never do not, here and in every test above.
+#[test]
+fn every_state_meets_every_event_but_those_of_never() {
+    let size = explore(&named("at once to a pairing peer"));
+    Table::new(TABLE).assert_taken(size.taken.iter());
+}
+
+fn named(name: &str) -> Space {
+    let mut spaces = spaces().into_iter();
+    spaces.find(|space| space.name == name).expect(name)
+}
+
+fn explore(space: &Space) -> Size {
     let size = space.explore().unwrap_or_else(|broken| panic!("{broken}"));
     let (states, edges) = (size.states, size.edges);
     println!("{states:>8} states {edges:>9} edges: {}", space.name);
+    if !space.bounds.hostile {
+        Table::new(TABLE).assert_allows(size.taken.iter());
+    }
+    size
 }

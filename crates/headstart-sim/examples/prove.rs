@@ -249,11 +249,15 @@ fn states(threads: u64) -> bool {
         let (mut size, mut broken) = (Size::default(), Vec::new());
         while let Some(race) = races.get(next.fetch_add(1, Ordering::Relaxed)) {
             match race.explore() {
-                Ok(more) => size = size.plus(more),
+                Ok(more) => size = size.plus(&more),
                 Err(found) => broken.push(found),
             }
             if full {
-                eprintln!("{size:?} after {:?}: {:?}", began.elapsed(), race.setups);
+                let (states, edges, after) = (size.states, size.edges, began.elapsed());
+                eprintln!(
+                    "{states} states, {edges} edges after {after:?}: {:?}",
+                    race.setups
+                );
             }
         }
         (size, broken)
@@ -265,7 +269,7 @@ fn states(threads: u64) -> bool {
     });
     let size = found
         .iter()
-        .fold(Size::default(), |all, one| all.plus(one.0));
+        .fold(Size::default(), |all, one| all.plus(&one.0));
     println!("states       {} of {} races", size.states, races.len());
     println!("edges        {}", size.edges);
     println!("explored in  {:.1} s", began.elapsed().as_secs_f64());

@@ -10,6 +10,7 @@ pub mod edges;
 pub mod goodwill;
 pub mod moves;
 pub mod states;
+pub mod taken;
 pub mod world;
 
 use std::time::Duration;

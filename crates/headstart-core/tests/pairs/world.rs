@@ -272,19 +272,18 @@ impl World {
         };
         let more = |bytes: usize| leg.received + bytes as u64 <= self.setup.upload;
         match event {
-            Event::Readable => !leg.readable && leg.ended_at.is_none() && more(1),
+            // Also what is known.
+            Event::Readable => leg.ended_at.is_none() && (leg.readable || more(1)),
             Event::Delivered(bytes) => self.pair.source() == Source::From(id) && more(bytes),
             Event::Discarded(bytes) => {
                 matches!(self.step, Step::Discard(at, most) if at == id && (1..=most).contains(&bytes))
             }
             Event::Drained => leg.readable,
-            Event::Ended => leg.ended_at.is_none(),
-            Event::Failed => true,
+            Event::Ended | Event::Failed | Event::Writable => true,
             Event::Wrote(bytes) => {
                 self.step == Step::Write(id) && leg.sent + bytes as u64 <= self.written
             }
             Event::Blocked => self.step == Step::Write(id),
-            Event::Writable => !leg.writable,
             Event::Finished => self.step == Step::Shutdown(id),
             Event::Acked(acked) => {
                 (leg.acked..=leg.sent + u64::from(leg.finished)).contains(&acked)

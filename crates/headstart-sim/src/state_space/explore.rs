@@ -5,24 +5,27 @@ use std::fmt;
 use std::hash::Hasher;
 
 use super::actions::actions;
-use super::{Action, Bounds, Setup, Verdict, World, goodwill};
+use super::{Action, Bounds, Setup, Taken, Verdict, World, goodwill};
 
-/// How large a state space is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How large a state space is, and what came in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// States that differ in what may still become of them.
     pub states: u64,
     /// Actions done in them, each with every rule asserted.
     pub edges: u64,
+    /// Events that came in states.
+    pub taken: Taken,
 }
 
 impl Size {
     /// Both together.
     #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: &Self) -> Self {
         Self {
             states: self.states.saturating_add(other.states),
             edges: self.edges.saturating_add(other.edges),
+            taken: self.taken.plus(&other.taken),
         }
     }
 }
@@ -74,12 +77,16 @@ pub(super) fn explore(setup: Setup, bounds: Bounds) -> Result<Size, Broken> {
         path: 0,
     }];
     let mut edges = 0u64;
+    let mut taken = Taken::default();
     while !frontier.is_empty() {
         let mut next = Vec::new();
         for node in &frontier {
             judge(setup, &paths, node.path, None, state_rules(&node.world))?;
             for action in actions(&node.world, node.pauses, bounds) {
                 edges = edges.saturating_add(1);
+                if let Action::Tell(index, event) = action {
+                    taken.insert(node.world.phase(index), event);
+                }
                 let mut world = node.world.clone();
                 let verdict = world.apply(action);
                 judge(setup, &paths, node.path, Some(action), verdict)?;
@@ -102,6 +109,7 @@ pub(super) fn explore(setup: Setup, bounds: Bounds) -> Result<Size, Broken> {
     Ok(Size {
         states: seen.len() as u64,
         edges,
+        taken,
     })
 }
 

@@ -37,12 +37,14 @@ pub mod moves;
 mod rules;
 mod setup;
 mod spaces;
+mod taken;
 mod world;
 
 pub use actions::Bounds;
 pub use explore::{Broken, Size};
 pub use setup::{Flight, Setup};
 pub use spaces::{Space, every_setting, spaces};
+pub use taken::Taken;
 pub use world::{Action, World};
 
 /// A broken rule: its name, and what was seen.

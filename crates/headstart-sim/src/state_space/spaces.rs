@@ -51,7 +51,7 @@ impl Space {
     /// The first rule that does not hold.
     pub fn explore(&self) -> Result<Size, Broken> {
         self.setups.iter().try_fold(Size::default(), |size, setup| {
-            Ok(size.plus(explore(*setup, self.bounds)?))
+            Ok(size.plus(&explore(*setup, self.bounds)?))
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use headstart_core::config::{LoserClose, Peer, RESET_WAIT};
 use headstart_core::race::{
-    Accepted, AttemptKind, Close, Event, Exit, FailureKind, NotStarted, Outcome, Phase, Progress,
-    Race, Report, Snapshot, Step, SynData,
+    Accepted, AttemptId, AttemptKind, Close, Event, Exit, FailureKind, NotStarted, Outcome, Phase,
+    Progress, Race, Report, Snapshot, Step, SynData,
 };
 use headstart_core::time::Instant;
 
@@ -472,29 +472,19 @@ impl World {
         )
     }
 
-    /// Whether a truthful driver may tell this now.
+    /// Whether a truthful driver may tell this now: an answer to what it is
+    /// asked, or news of a socket that it has or had, be they late or no news.
     pub(super) fn may_happen(&self, index: usize, event: Event) -> bool {
-        let id = self.race.id(index);
+        let asked = |step: fn(AttemptId) -> Step| self.race.id(index).map(step) == Some(self.step);
+        let starting = asked(Step::Start) || self.phase(index) == Phase::Recalled;
+        let has_news = self.legs[index].socket != Socket::Never;
         match event {
-            Event::Started(_) | Event::NotStarted(_) => Some(self.step) == id.map(Step::Start),
-            Event::Wrote(_) | Event::Blocked => Some(self.step) == id.map(Step::Write),
-            Event::Finished => Some(self.step) == id.map(Step::Shutdown),
-            Event::Quiet => Some(self.step) == id.map(Step::Look),
-            Event::Writable => matches!(
-                self.phase(index),
-                Phase::Open {
-                    writable: false,
-                    ..
-                }
-            ),
-            Event::Opened(_) => matches!(
-                self.phase(index),
-                Phase::Handshake { .. } | Phase::Fetching { .. }
-            ),
-            Event::Replied | Event::Ended | Event::Failed(_) => matches!(
-                self.phase(index),
-                Phase::Handshake { .. } | Phase::Fetching { .. } | Phase::Open { .. }
-            ),
+            Event::Started(_) | Event::NotStarted(_) => starting,
+            Event::Failed(_) => starting || has_news,
+            Event::Opened(_) | Event::Writable | Event::Replied | Event::Ended => has_news,
+            Event::Wrote(_) | Event::Blocked => asked(Step::Write),
+            Event::Finished => asked(Step::Shutdown),
+            Event::Quiet => asked(Step::Look),
         }
     }
 
