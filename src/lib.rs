@@ -9,5 +9,9 @@ pub use headstart_core::race::Report;
 pub use headstart_io::{Budget, Claims, GateCounters, GateEvent, RaceError, Target, Via};
 pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
 
+#[cfg(feature = "async-std")]
+pub use headstart_async_std as async_std;
+#[cfg(feature = "smol")]
+pub use headstart_smol as smol;
 #[cfg(feature = "tokio")]
 pub use headstart_tokio as tokio;

@@ -118,8 +118,8 @@ fn r16_a_reader_is_woken_whoever_drives() {
             let mut stream = dialer.dial(ADDRESS).await.expect("a race");
             write(&mut stream, b"hello").await;
             let mut buf = [0];
-            let read = poll_fn(|cx| stream.poll_read_racing(cx, &mut buf)).await;
-            assert_eq!((read.expect("an answer"), buf), (1, [7]));
+            let read = poll_fn(|cx| stream.poll_read_early(cx, &mut buf)).await;
+            assert_eq!((read.expect("an answer"), buf), (Some(1), [7]));
         });
         drop(dialer);
         driver.join().expect("no panic");
@@ -167,7 +167,7 @@ fn r16_a_driver_that_sleeps_is_told_of_a_deadline() {
 }
 
 async fn write(stream: &mut RaceStream<Net>, bytes: &[u8]) {
-    let written = poll_fn(|cx| stream.poll_write_racing(cx, &[IoSlice::new(bytes)])).await;
+    let written = poll_fn(|cx| stream.poll_write_early(cx, &[IoSlice::new(bytes)])).await;
     let written = written.expect("room").unwrap_or_else(|| {
         let stream = stream.direct_write().expect("a connection");
         let written = stream.try_write_vectored(&[IoSlice::new(bytes)]);
@@ -410,6 +410,12 @@ impl Socket {
 }
 
 impl Stream for Socket {
+    type Inner = Self;
+
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
+    }
+
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|end| match end.answered {
             true => Poll::Ready(Ok(())),

@@ -1,13 +1,16 @@
 //! The async driver of Headstart, generic over the runtime.
 //!
-//! This crate joins the state machines of [`headstart_core`] to sockets. It
-//! knows no runtime and no operating system: a [`Runtime`] names both, in about
-//! a hundred lines. Programs use the crate of their runtime, such as
-//! `headstart-tokio`; what is here is the same for all:
+//! This crate joins the state machines of [`headstart_core`] to sockets.
+//! Programs use the crate of their runtime, such as `headstart-tokio`; what is
+//! here is the same for all:
 //!
 //! - [`Dialer`] begins races, and [`RaceStream`] is the connection: written at
 //!   once, raced until the first byte of reply, then the runtime's own stream.
 //! - [`Gate`] admits each first message once, and gives [`Admitted`] streams.
+//! - [`Runtime`] is all that they know of a runtime and of an operating system.
+//!   [`SystemRuntime`] joins it to the sockets of `headstart-socket`, so that a
+//!   runtime's crate names only readiness, time and tasks, in about a hundred
+//!   lines. Two that stand on `async-io` share even that (feature `async-io`).
 //!
 //! ```
 //! use headstart_core::config::{FirstFlight, Peer};
@@ -69,6 +72,7 @@ mod budget;
 mod conformance;
 mod dialer;
 mod driver;
+mod early;
 mod epoch;
 mod error;
 mod gate;
@@ -78,11 +82,13 @@ mod race;
 mod runtime;
 mod stream;
 mod sync;
+mod system;
 mod target;
 mod waiters;
 
 pub use budget::{BUDGET_DEFAULT, Budget};
 pub use dialer::{Dialer, DialerBuilder};
+pub use early::Early;
 pub use epoch::Epoch;
 pub use error::{RaceError, failure_of};
 pub use gate::{
@@ -91,4 +97,7 @@ pub use gate::{
 };
 pub use runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 pub use stream::RaceStream;
+#[cfg(feature = "async-io")]
+pub use system::{AsyncIo, AsyncIoTimer, Executor, Task};
+pub use system::{Direction, SystemListener, SystemRuntime, SystemStream};
 pub use target::Target;

@@ -88,7 +88,16 @@ pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
 /// waits for the next change. Each `poll_` method remembers the waker of its
 /// latest call, readers and writers apart; none takes anything, so all may be
 /// abandoned at any time.
-pub trait Stream: Debug + Send + Sync + Unpin + 'static {
+pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
+    /// What programs are given for it: the runtime's own stream.
+    type Inner;
+
+    /// The runtime's own stream.
+    ///
+    /// # Errors
+    /// Gives itself back if that cannot be had (no descriptor is free).
+    fn into_inner(self) -> Result<Self::Inner, Self>;
+
     /// Ready when there may be something to read.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use headstart_core::race::{Accepted, Ending, Exit, Outcome, Report};
 use headstart_core::time::Instant;
 
 use crate::driver::{Cell, Driven};
+use crate::early::{Early, futures_io_traits};
 use crate::error::{failure_of, read_result, write_error};
 use crate::race::{Over, Running, poll_read};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream};
 use crate::waiters::Want;
 
 /// One logical connection: a race first, then the runtime's own stream.
@@ -27,7 +27,7 @@ use crate::waiters::Want;
 ///
 /// **Dropping** the stream delivers what was written and closes, as a plain
 /// connection would: the dialer's driver does it, so the runtime must go on
-/// until then. To be sure, [`flush`](Self::poll_flush_racing) first, or wait
+/// until then. To be sure, [`flush`](Early::poll_flush_early) first, or wait
 /// for [`Dialer::settled`](crate::Dialer::settled). A stream that was never
 /// written to leaves no connection.
 ///
@@ -102,12 +102,15 @@ impl<R: Runtime> RaceStream<R> {
     /// # Errors
     /// Gives itself back while the connection is not chosen, or has not been
     /// handed everything written.
-    pub fn into_inner(mut self) -> Result<R::Stream, Self> {
+    pub fn into_inner(mut self) -> Result<<R::Stream as Stream>::Inner, Self> {
         self.pick_up(|running, cx| running.drive(cx));
-        match self.stream.take() {
-            Some(stream) => Ok(stream),
-            None => Err(self),
-        }
+        let Some(stream) = self.stream.take() else {
+            return Err(self);
+        };
+        stream.into_inner().map_err(|stream| {
+            self.stream = Some(stream);
+            self
+        })
     }
 
     /// The runtime's own stream, once it may be written to directly.
@@ -115,45 +118,69 @@ impl<R: Runtime> RaceStream<R> {
         self.stream.as_ref()
     }
 
-    /// For adapters: the stream to read from, once the race is past caring.
-    pub fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
-        self.answered?;
-        if self.untold.is_some() {
-            return None;
+    /// Works on the race and, if it has handed over the connection, takes it.
+    fn pick_up<T>(&mut self, work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T) -> T {
+        if self.stream.is_some() {
+            return self.cell.with(work);
         }
-        self.stream.as_mut().map(Pin::new)
+        let (result, handed, untold) = self.cell.with(|running, cx| {
+            let result = work(running, cx);
+            (result, running.handed.take(), running.untold.take())
+        });
+        self.stream = handed;
+        self.untold = self.untold.take().or(untold);
+        result
     }
 
-    /// For adapters: the stream to write to, once all before it was handed over.
-    pub fn direct_write(&mut self) -> Option<Pin<&mut R::Stream>> {
-        if self.finished {
-            return None;
+    /// The first answer, or none: where the connection is a sole survivor, its
+    /// failure is told with the others' (R5).
+    fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        let result = match result {
+            Ok(0) => self.untold.take().map_or(Ok(0), Err),
+            result => result,
+        };
+        if self.answered.is_some() {
+            return result;
         }
-        self.stream.as_mut().map(Pin::new)
+        let exit = match &result {
+            Ok(1..) => {
+                self.answered = Some(self.cell.look(Running::now));
+                return result;
+            }
+            Ok(0) => Exit::Ended { whole: true },
+            Err(error) => Exit::Failed(failure_of(error)),
+        };
+        match self.end_with(exit) {
+            Some(ending) => read_result(Over::Race(ending)),
+            None => result,
+        }
     }
 
-    /// Reads while the race goes on, up to and including the first byte of
-    /// reply. The first call ends a first flight that is known only by what is
-    /// written.
-    ///
-    /// **Cancel safety.** Bytes are taken only when it is ready.
-    ///
-    /// # Errors
-    /// When every attempt is out: a [`RaceError`](crate::RaceError) with all
-    /// their reasons. [`NotConnected`](io::ErrorKind::NotConnected) if the
-    /// runtime that dialled was shut down before.
-    pub fn poll_read_racing(
+    /// How the race ended, if this is the end of its connection.
+    fn end_with(&self, exit: Exit) -> Option<Ending> {
+        self.cell.look(|running| {
+            let id = running.race.chosen()?;
+            let (kind, _) = running.race.attempt(id)?;
+            Some(running.race.reasons().end(id, kind, exit))
+        })
+    }
+}
+
+impl<R: Runtime> Early for RaceStream<R> {
+    type Stream = R::Stream;
+
+    fn poll_read_early(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         if buf.is_empty() {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Ok(Some(0)));
         }
         loop {
             if let Some(stream) = &self.stream {
                 let result = ready!(poll_read(stream, cx, buf));
-                return Poll::Ready(self.first_answer(result));
+                return Poll::Ready(self.first_answer(result).map(Some));
             }
             let polled = self.pick_up(|running, socket_cx| {
                 let now = running.now();
@@ -173,24 +200,16 @@ impl<R: Runtime> RaceStream<R> {
                     }
                 }
             });
-            match ready!(polled) {
-                Some(Found::Early(result)) => return Poll::Ready(self.first_answer(result)),
-                Some(Found::Over(over)) => return Poll::Ready(read_result(over)),
-                None => {}
-            }
+            let read = match ready!(polled) {
+                Some(Found::Early(result)) => self.first_answer(result),
+                Some(Found::Over(over)) => read_result(over),
+                None => continue,
+            };
+            return Poll::Ready(read.map(Some));
         }
     }
 
-    /// Writes while the race goes on. `Ok(None)`: nothing was taken, write to
-    /// [`direct_write`](Self::direct_write).
-    ///
-    /// **Cancel safety.** Bytes are taken only when it is ready. What was taken
-    /// is delivered whoever polls, but is not flushed yet.
-    ///
-    /// # Errors
-    /// As [`poll_read_racing`](Self::poll_read_racing);
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after a shutdown.
-    pub fn poll_write_racing(
+    fn poll_write_early(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
@@ -229,16 +248,7 @@ impl<R: Runtime> RaceStream<R> {
         })
     }
 
-    /// Flushes while the race goes on: ready when a kernel holds everything
-    /// written, on the connection once it is chosen. Ends a first flight that
-    /// is known only by what is written. `Ok(false)`: flush
-    /// [`direct_write`](Self::direct_write).
-    ///
-    /// **Cancel safety.** It only waits; what was written goes out all the same.
-    ///
-    /// # Errors
-    /// As [`poll_read_racing`](Self::poll_read_racing).
-    pub fn poll_flush_racing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_flush_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.stream.is_some() {
             return Poll::Ready(Ok(false));
         }
@@ -257,15 +267,7 @@ impl<R: Runtime> RaceStream<R> {
         })
     }
 
-    /// Shuts writing down while the race goes on: ready when FIN is handed to
-    /// a kernel (R11, R16). `Ok(false)`: shut down
-    /// [`direct_write`](Self::direct_write).
-    ///
-    /// **Cancel safety.** The first call decides: FIN goes out all the same.
-    ///
-    /// # Errors
-    /// As [`poll_read_racing`](Self::poll_read_racing).
-    pub fn poll_shutdown_racing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_shutdown_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.finished {
             return Poll::Ready(Ok(true));
         }
@@ -293,24 +295,22 @@ impl<R: Runtime> RaceStream<R> {
         polled
     }
 
-    /// Works on the race and, if it has handed over the connection, takes it.
-    fn pick_up<T>(&mut self, work: impl FnOnce(&mut Running<R>, &mut Context<'_>) -> T) -> T {
-        if self.stream.is_some() {
-            return self.cell.with(work);
+    fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
+        self.answered?;
+        if self.untold.is_some() {
+            return None;
         }
-        let (result, handed, untold) = self.cell.with(|running, cx| {
-            let result = work(running, cx);
-            (result, running.handed.take(), running.untold.take())
-        });
-        self.stream = handed;
-        self.untold = self.untold.take().or(untold);
-        result
+        self.stream.as_mut().map(Pin::new)
     }
 
-    /// For adapters: an error of the connection's own, as it is told. Until
-    /// its first byte of reply, the reasons of all other attempts are told
-    /// with it (R5).
-    pub fn explain(&self, error: io::Error) -> io::Error {
+    fn direct_write(&mut self) -> Option<Pin<&mut R::Stream>> {
+        if self.finished {
+            return None;
+        }
+        self.stream.as_mut().map(Pin::new)
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
         let transient = matches!(
             error.kind(),
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
@@ -322,39 +322,6 @@ impl<R: Runtime> RaceStream<R> {
             Some(ending) => write_error(Over::Race(ending)),
             None => error,
         }
-    }
-
-    /// The first answer, or none: where the connection is a sole survivor, its
-    /// failure is told with the others' (R5).
-    fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
-        let result = match result {
-            Ok(0) => self.untold.take().map_or(Ok(0), Err),
-            result => result,
-        };
-        if self.answered.is_some() {
-            return result;
-        }
-        let exit = match &result {
-            Ok(1..) => {
-                self.answered = Some(self.cell.look(Running::now));
-                return result;
-            }
-            Ok(0) => Exit::Ended { whole: true },
-            Err(error) => Exit::Failed(failure_of(error)),
-        };
-        match self.end_with(exit) {
-            Some(ending) => read_result(Over::Race(ending)),
-            None => result,
-        }
-    }
-
-    /// How the race ended, if this is the end of its connection.
-    fn end_with(&self, exit: Exit) -> Option<Ending> {
-        self.cell.look(|running| {
-            let id = running.race.chosen()?;
-            let (kind, _) = running.race.attempt(id)?;
-            Some(running.race.reasons().end(id, kind, exit))
-        })
     }
 }
 
@@ -371,68 +338,4 @@ impl<R: Runtime> Drop for RaceStream<R> {
     }
 }
 
-impl<R: Runtime> AsyncRead for RaceStream<R>
-where
-    R::Stream: AsyncRead,
-{
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.direct_read() {
-            Some(stream) => stream.poll_read(cx, buf),
-            None => self.poll_read_racing(cx, buf),
-        }
-    }
-}
-
-impl<R: Runtime> AsyncWrite for RaceStream<R>
-where
-    R::Stream: AsyncWrite,
-{
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.poll_write_racing(cx, bufs))? {
-            return Poll::Ready(Ok(written));
-        }
-        match self.direct_write() {
-            Some(stream) => {
-                let written = ready!(stream.poll_write_vectored(cx, bufs));
-                Poll::Ready(written.map_err(|error| self.explain(error)))
-            }
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.poll_flush_racing(cx))? {
-            return Poll::Ready(Ok(()));
-        }
-        match self.direct_write() {
-            Some(stream) => stream.poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.poll_shutdown_racing(cx))? {
-            return Poll::Ready(Ok(()));
-        }
-        match self.direct_write() {
-            Some(stream) => stream.poll_close(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-}
+futures_io_traits!(RaceStream);

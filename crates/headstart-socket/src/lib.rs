@@ -82,4 +82,4 @@ pub use listen::{
 };
 pub use options::{Hook, Options};
 pub use socket2;
-pub use stream::{close_abortively, peek, shutdown_write, take_error};
+pub use stream::{close_abortively, make_close_abortive, peek, shutdown_write, take_error};

@@ -4,6 +4,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -62,7 +63,16 @@ pub fn close_abortively<S>(socket: S) -> io::Result<()>
 where
     for<'a> &'a S: Into<SockRef<'a>>,
 {
-    let result = (&socket).into().set_linger(Some(std::time::Duration::ZERO));
+    let result = make_close_abortive(&socket);
     drop(socket);
     result
+}
+
+/// Makes the close that is to come abortive, as [`close_abortively`] does.
+///
+/// # Errors
+///
+/// If the option could not be set.
+pub fn make_close_abortive<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+    socket.into().set_linger(Some(Duration::ZERO))
 }

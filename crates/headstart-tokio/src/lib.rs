@@ -51,8 +51,8 @@ pub use headstart_core::framing::Framing;
 pub use headstart_core::race::Report;
 pub use headstart_io::{Budget, Claims, GateCounters, GateEvent, RaceError, Target, Via};
 pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
-pub use runtime::{GateListener, Tcp, Tokio, TokioTimer};
-pub use stream::{GateStream, RaceStream};
+pub use runtime::{Tokio, TokioTimer};
+pub use stream::{GateStream, RaceStream, Shell};
 
 /// Dials by races.
 pub type Dialer = headstart_io::Dialer<Tokio>;

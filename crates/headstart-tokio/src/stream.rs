@@ -5,19 +5,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use headstart_core::race::Report;
+use headstart_io::{Early, SystemStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::runtime::{Tcp, Tokio};
+use crate::runtime::Tokio;
 
 /// One logical connection: a race first, then a [`TcpStream`].
 ///
 /// As [`headstart_io::RaceStream`], whose words on cancel safety hold here.
-#[derive(Debug)]
-pub struct RaceStream(headstart_io::RaceStream<Tokio>);
+pub type RaceStream = Shell<headstart_io::RaceStream<Tokio>>;
 
-impl From<headstart_io::RaceStream<Tokio>> for RaceStream {
-    fn from(stream: headstart_io::RaceStream<Tokio>) -> Self {
+/// An admitted connection: bytes that were read already, then a [`TcpStream`].
+///
+/// As [`headstart_io::GateStream`], whose words on cancel safety hold here.
+pub type GateStream = Shell<headstart_io::GateStream<Tokio>>;
+
+/// tokio's traits around a stream: [`RaceStream`] or [`GateStream`].
+#[derive(Debug)]
+pub struct Shell<S>(S);
+
+impl<S> From<S> for Shell<S> {
+    fn from(stream: S) -> Self {
         Self(stream)
     }
 }
@@ -42,102 +51,13 @@ impl RaceStream {
     /// Gives itself back while the connection is not chosen, or has not been
     /// handed everything written.
     pub fn into_inner(self) -> Result<TcpStream, Self> {
-        self.0.into_inner().map(|stream| stream.0).map_err(Self)
+        self.0.into_inner().map_err(Self)
     }
 
     /// tokio's own stream, once the connection is chosen and everything
     /// written before was handed to it.
     pub fn get_ref(&self) -> Option<&TcpStream> {
-        self.0.get_ref().map(|stream| &stream.0)
-    }
-}
-
-impl AsyncRead for RaceStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(stream) = self.0.direct_read() {
-            return tcp(stream).poll_read(cx, buf);
-        }
-        let read = ready!(self.0.poll_read_racing(cx, buf.initialize_unfilled()))?;
-        buf.advance(read);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for RaceStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.write(cx, &[IoSlice::new(buf)], |stream, cx| {
-            stream.poll_write(cx, buf)
-        })
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write(cx, bufs, |stream, cx| stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.0.poll_flush_racing(cx))? {
-            return Poll::Ready(Ok(()));
-        }
-        self.0
-            .direct_write()
-            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.0.poll_shutdown_racing(cx))? {
-            return Poll::Ready(Ok(()));
-        }
-        self.0
-            .direct_write()
-            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_shutdown(cx))
-    }
-}
-
-impl RaceStream {
-    fn write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-        direct: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.0.poll_write_racing(cx, bufs))? {
-            return Poll::Ready(Ok(written));
-        }
-        match self.0.direct_write() {
-            Some(stream) => {
-                let written = ready!(direct(tcp(stream), cx));
-                Poll::Ready(written.map_err(|error| self.0.explain(error)))
-            }
-            None => broken(),
-        }
-    }
-}
-
-/// An admitted connection: bytes that were read already, then a [`TcpStream`].
-///
-/// As [`headstart_io::GateStream`], whose words on cancel safety hold here.
-#[derive(Debug)]
-pub struct GateStream(headstart_io::GateStream<Tokio>);
-
-impl From<headstart_io::GateStream<Tokio>> for GateStream {
-    fn from(stream: headstart_io::GateStream<Tokio>) -> Self {
-        Self(stream)
+        self.0.get_ref().map(|stream| &**stream)
     }
 }
 
@@ -148,51 +68,45 @@ impl GateStream {
     /// # Errors
     /// Gives itself back while the client may still use another copy.
     pub fn into_parts(self) -> Result<(TcpStream, Vec<u8>), Self> {
-        let (stream, bytes) = self.0.into_parts().map_err(Self)?;
-        Ok((stream.0, bytes))
+        self.0.into_parts().map_err(Self)
     }
 
     /// tokio's own stream, unless the client may still use another copy.
     pub fn get_ref(&self) -> Option<&TcpStream> {
-        self.0.get_ref().map(|stream| &stream.0)
+        self.0.get_ref().map(|stream| &**stream)
     }
 }
 
-impl AsyncRead for GateStream {
+impl<S: Early<Stream = SystemStream<Tokio>> + Unpin> AsyncRead for Shell<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(stream) = self.0.direct_read() {
-            return tcp(stream).poll_read(cx, buf);
+            return stream.pinned().poll_read(cx, buf);
         }
         let room = buf.initialize_unfilled();
-        match ready!(self.0.poll_read_early(cx, room))? {
-            Some(read) => {
-                buf.advance(read);
-                Poll::Ready(Ok(()))
-            }
-            None => match self.0.direct_read() {
-                Some(stream) => tcp(stream).poll_read(cx, buf),
-                None => Poll::Ready(Ok(())),
-            },
+        if let Some(read) = ready!(self.0.poll_read_early(cx, room))? {
+            buf.advance(read);
+            return Poll::Ready(Ok(()));
         }
+        self.0.direct_read().map_or(Poll::Ready(Ok(())), |stream| {
+            stream.pinned().poll_read(cx, buf)
+        })
     }
 }
 
-impl AsyncWrite for GateStream {
+impl<S: Early<Stream = SystemStream<Tokio>> + Unpin> AsyncWrite for Shell<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.0.poll_write_early(cx, &[IoSlice::new(buf)]))? {
-            return Poll::Ready(Ok(written));
-        }
         self.0
-            .direct_write()
-            .map_or_else(broken, |stream| tcp(stream).poll_write(cx, buf))
+            .poll_write_with(cx, &[IoSlice::new(buf)], |stream, cx| {
+                stream.pinned().poll_write(cx, buf)
+            })
     }
 
     fn poll_write_vectored(
@@ -200,12 +114,9 @@ impl AsyncWrite for GateStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.0.poll_write_early(cx, bufs))? {
-            return Poll::Ready(Ok(written));
-        }
-        self.0
-            .direct_write()
-            .map_or_else(broken, |stream| tcp(stream).poll_write_vectored(cx, bufs))
+        self.0.poll_write_with(cx, bufs, |stream, cx| {
+            stream.pinned().poll_write_vectored(cx, bufs)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -213,29 +124,12 @@ impl AsyncWrite for GateStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.0.poll_flush_early(cx))?.is_some() {
-            return Poll::Ready(Ok(()));
-        }
         self.0
-            .direct_write()
-            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_flush(cx))
+            .poll_flush_with(cx, |stream, cx| stream.pinned().poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.0.poll_shutdown_early(cx))?.is_some() {
-            return Poll::Ready(Ok(()));
-        }
         self.0
-            .direct_write()
-            .map_or(Poll::Ready(Ok(())), |stream| tcp(stream).poll_shutdown(cx))
+            .poll_shutdown_with(cx, |stream, cx| stream.pinned().poll_shutdown(cx))
     }
-}
-
-/// There is no stream to write to.
-fn broken() -> Poll<io::Result<usize>> {
-    Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-}
-
-fn tcp(stream: Pin<&mut Tcp>) -> Pin<&mut TcpStream> {
-    Pin::new(&mut stream.get_mut().0)
 }

@@ -267,6 +267,12 @@ impl Drop for Socket {
 }
 
 impl Stream for Socket {
+    type Inner = Self;
+
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
+    }
+
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if NET.with(|net| net.poll_readable(self.id)) {
             return Poll::Ready(Ok(()));

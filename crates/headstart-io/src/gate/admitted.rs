@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
-
 use super::Via;
 use super::joined::Joined;
 use super::paired::{Done, Paired};
 use crate::driver::Cell;
-use crate::runtime::Runtime;
+use crate::early::{Early, futures_io_traits};
+use crate::runtime::{Runtime, Stream};
 
 /// A connection whose first message is whole and was not seen before.
 #[derive(Debug)]
@@ -75,18 +74,23 @@ impl<R: Runtime> GateStream<R> {
     ///
     /// # Errors
     /// Gives itself back while the client may still use another copy.
-    pub fn into_parts(mut self) -> Result<(R::Stream, Vec<u8>), Self> {
+    pub fn into_parts(mut self) -> Result<(<R::Stream as Stream>::Inner, Vec<u8>), Self> {
         if let Way::Paired(paired) = &self.way
             && let Some(handed) = paired.decided()
         {
             self.go_on_with(handed);
         }
-        match self.way {
-            Way::Direct(stream) => {
-                self.bytes.drain(..self.at.min(self.bytes.len()));
-                Ok((stream, self.bytes))
+        let Self { mut bytes, at, way } = self;
+        let stream = match way {
+            Way::Direct(stream) => stream.into_inner().map_err(Way::Direct),
+            Way::Paired(_) => Err(way),
+        };
+        match stream {
+            Ok(stream) => {
+                bytes.drain(..at.min(bytes.len()));
+                Ok((stream, bytes))
             }
-            Way::Paired(_) => Err(self),
+            Err(way) => Err(Self { bytes, at, way }),
         }
     }
 
@@ -96,81 +100,6 @@ impl<R: Runtime> GateStream<R> {
             Way::Direct(stream) => Some(stream),
             Way::Paired(_) => None,
         }
-    }
-
-    /// For adapters: the stream to read from, once what was read before was
-    /// given back.
-    pub fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
-        match &mut self.way {
-            Way::Direct(stream) if self.at >= self.bytes.len() => Some(Pin::new(stream)),
-            Way::Direct(_) | Way::Paired(_) => None,
-        }
-    }
-
-    /// For adapters: the stream to write to, once it is decided.
-    pub fn direct_write(&mut self) -> Option<Pin<&mut R::Stream>> {
-        match &mut self.way {
-            Way::Direct(stream) => Some(Pin::new(stream)),
-            Way::Paired(_) => None,
-        }
-    }
-
-    /// Reads what was read before, or what the pair brings. `Ok(None)`: read
-    /// from [`direct_read`](Self::direct_read).
-    ///
-    /// # Errors
-    /// When every copy has failed and no other will come: the last one's.
-    /// [`NotConnected`](io::ErrorKind::NotConnected) if the gate's runtime is gone.
-    pub fn poll_read_early(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<Option<usize>>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(Some(0)));
-        }
-        if let Some(length) = self.take_read_before(buf) {
-            return Poll::Ready(Ok(Some(length)));
-        }
-        match self.early(|paired| paired.poll_read(cx, buf)) {
-            // What was read from it before comes first.
-            Poll::Ready(Ok(None)) => Poll::Ready(Ok(self.take_read_before(buf))),
-            polled => polled,
-        }
-    }
-
-    /// Writes to the pair. `Ok(None)`: nothing was taken, write to
-    /// [`direct_write`](Self::direct_write).
-    ///
-    /// # Errors
-    /// As [`poll_read_early`](Self::poll_read_early);
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after a shutdown.
-    pub fn poll_write_early(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<Option<usize>>> {
-        self.early(|paired| paired.poll_write(cx, bufs))
-    }
-
-    /// Flushes the pair: ready when a kernel holds everything written.
-    /// `Ok(None)`: flush [`direct_write`](Self::direct_write).
-    ///
-    /// # Errors
-    /// As [`poll_read_early`](Self::poll_read_early).
-    pub fn poll_flush_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<()>>> {
-        self.early(|paired| paired.poll_flush(cx))
-    }
-
-    /// Shuts the pair's writing down: ready when FIN is handed to a kernel.
-    /// `Ok(None)`: shut down [`direct_write`](Self::direct_write).
-    ///
-    /// **Cancel safety.** The first call decides: FIN goes out all the same.
-    ///
-    /// # Errors
-    /// As [`poll_read_early`](Self::poll_read_early).
-    pub fn poll_shutdown_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<()>>> {
-        self.early(|paired| paired.poll_shutdown(cx))
     }
 
     /// What the pair does, unless it is decided.
@@ -209,68 +138,58 @@ impl<R: Runtime> GateStream<R> {
     }
 }
 
-impl<R: Runtime> AsyncRead for GateStream<R>
-where
-    R::Stream: AsyncRead,
-{
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<R: Runtime> Early for GateStream<R> {
+    type Stream = R::Stream;
+
+    fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
+        match &mut self.way {
+            Way::Direct(stream) if self.at >= self.bytes.len() => Some(Pin::new(stream)),
+            Way::Direct(_) | Way::Paired(_) => None,
+        }
+    }
+
+    fn direct_write(&mut self) -> Option<Pin<&mut R::Stream>> {
+        match &mut self.way {
+            Way::Direct(stream) => Some(Pin::new(stream)),
+            Way::Paired(_) => None,
+        }
+    }
+
+    fn poll_read_early(
+        &mut self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(read) = ready!(self.poll_read_early(cx, buf))? {
-            return Poll::Ready(Ok(read));
+    ) -> Poll<io::Result<Option<usize>>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(Some(0)));
         }
-        match self.direct_read() {
-            Some(stream) => stream.poll_read(cx, buf),
-            None => Poll::Ready(Ok(0)),
+        if let Some(length) = self.take_read_before(buf) {
+            return Poll::Ready(Ok(Some(length)));
+        }
+        match self.early(|paired| paired.poll_read(cx, buf)) {
+            // What was read from it before comes first.
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(self.take_read_before(buf))),
+            polled => polled,
         }
     }
-}
 
-impl<R: Runtime> AsyncWrite for GateStream<R>
-where
-    R::Stream: AsyncWrite,
-{
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+    fn poll_write_early(
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.poll_write_early(cx, bufs))? {
-            return Poll::Ready(Ok(written));
-        }
-        match self.direct_write() {
-            Some(stream) => stream.poll_write_vectored(cx, bufs),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+    ) -> Poll<io::Result<Option<usize>>> {
+        self.early(|paired| paired.poll_write(cx, bufs))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.poll_flush_early(cx))?.is_some() {
-            return Poll::Ready(Ok(()));
-        }
-        match self.direct_write() {
-            Some(stream) => stream.poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_flush_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let done = ready!(self.early(|paired| paired.poll_flush(cx)))?;
+        Poll::Ready(Ok(done.is_some()))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if ready!(self.poll_shutdown_early(cx))?.is_some() {
-            return Poll::Ready(Ok(()));
-        }
-        match self.direct_write() {
-            Some(stream) => stream.poll_close(cx),
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_shutdown_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let done = ready!(self.early(|paired| paired.poll_shutdown(cx)))?;
+        Poll::Ready(Ok(done.is_some()))
     }
 }
+
+futures_io_traits!(GateStream);

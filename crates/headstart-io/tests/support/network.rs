@@ -283,6 +283,12 @@ impl Drop for End {
 }
 
 impl Stream for End {
+    type Inner = Self;
+
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
+    }
+
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|socket| {
             if socket.is_readable() || socket.spurious > 0 {

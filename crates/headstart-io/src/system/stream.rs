@@ -1,0 +1,138 @@
+//! A socket that is registered with a runtime.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use headstart_socket as socket;
+
+use super::{Direction, SystemRuntime};
+use crate::runtime::Stream;
+
+/// A TCP socket of the operating system, registered with a runtime.
+#[derive(Debug)]
+pub struct SystemStream<R: SystemRuntime> {
+    stream: R::TcpStream,
+}
+
+impl<R: SystemRuntime> SystemStream<R> {
+    pub(super) fn new(stream: R::TcpStream) -> Self {
+        Self { stream }
+    }
+
+    /// For adapters: the runtime's own stream.
+    pub fn pinned(self: Pin<&mut Self>) -> Pin<&mut R::TcpStream> {
+        Pin::new(&mut self.get_mut().stream)
+    }
+}
+
+impl<R: SystemRuntime> Deref for SystemStream<R> {
+    type Target = R::TcpStream;
+
+    fn deref(&self) -> &R::TcpStream {
+        &self.stream
+    }
+}
+
+impl<R: SystemRuntime> Stream for SystemStream<R> {
+    type Inner = R::Inner;
+
+    fn into_inner(self) -> Result<R::Inner, Self> {
+        R::into_inner(self.stream).map_err(Self::new)
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        R::poll_ready(&self.stream, Direction::Read, cx)
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        R::poll_ready(&self.stream, Direction::Write, cx)
+    }
+
+    fn try_peek(&self) -> io::Result<usize> {
+        let peek = || socket::peek(R::socket(&self.stream));
+        match R::try_io(&self.stream, Direction::Read, peek) {
+            // The runtime may not have heard yet what the kernel knows.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => peek(),
+            result => result,
+        }
+    }
+
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        R::try_io(&self.stream, Direction::Read, || {
+            (&*R::socket(&self.stream)).read(buf)
+        })
+    }
+
+    fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        R::try_io(&self.stream, Direction::Write, || {
+            (&*R::socket(&self.stream)).write_vectored(bufs)
+        })
+    }
+
+    fn take_error(&self) -> io::Result<()> {
+        R::socket(&self.stream).take_error()?.map_or(Ok(()), Err)
+    }
+
+    fn syn_data_acked(&self) -> io::Result<bool> {
+        socket::came_by_fast_open(R::socket(&self.stream))
+    }
+
+    fn bytes_acked(&self) -> io::Result<u64> {
+        let acked = socket::TcpInfo::of(R::socket(&self.stream))?.acked;
+        acked.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        socket::shutdown_write(R::socket(&self.stream))
+    }
+
+    fn close_abortively(self) {
+        // A socket whose linger cannot be set is closed all the same.
+        let _ = socket::make_close_abortive(R::socket(&self.stream));
+    }
+}
+
+impl<R: SystemRuntime> AsyncRead for SystemStream<R>
+where
+    R::TcpStream: AsyncRead,
+{
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_read(cx, buf)
+    }
+}
+
+impl<R: SystemRuntime> AsyncWrite for SystemStream<R>
+where
+    R::TcpStream: AsyncWrite,
+{
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pinned().poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pinned().poll_close(cx)
+    }
+}
