@@ -1,14 +1,16 @@
 //! One cell: the same dial in the simulator and in the lab.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use headstart::Framing;
 use headstart::core::race::{AttemptKind, Report, SynData};
-use headstart_lab::{Family, Lab, Rule};
+use headstart::tokio::GateBuilder;
+use headstart::{Framing, Peer};
+use headstart_lab::{Family, Host, Lab, Rule};
 use headstart_sim::{OptionKind, Scenario};
 
-use crate::common::{self, Outcome, Server, ensure};
+use crate::common::{self, Outcome, PORT, Server, ensure};
 
 pub const RTT: Duration = Duration::from_millis(50);
 pub const FLIGHT: usize = 600;
@@ -32,6 +34,47 @@ pub struct Cell {
     pub rule: Rule,
     pub cookie: bool,
     pub server: bool,
+    pub gate: Gate,
+}
+
+/// What the server does with a message that comes twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    FirstCome,
+    Pairing,
+}
+
+impl Gate {
+    pub const ALL: [Self; 2] = [Self::FirstCome, Self::Pairing];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstCome => "first-come",
+            Self::Pairing => "pairing",
+        }
+    }
+
+    /// The scenario with this gate, and a client that knows it.
+    pub fn simulated(self, scenario: Scenario) -> Scenario {
+        match self {
+            Self::FirstCome => scenario,
+            Self::Pairing => scenario.paired(),
+        }
+    }
+
+    /// What the client takes the server for.
+    pub fn peer(self) -> Peer {
+        match self {
+            Self::FirstCome => Peer::FirstCome,
+            Self::Pairing => Peer::Pairing,
+        }
+    }
+
+    /// This gate at an address, with an echo behind it.
+    pub fn serve(self, address: SocketAddr, host: &Host) -> io::Result<Server> {
+        let settings = move |gate: GateBuilder| gate.pairing(self == Self::Pairing);
+        Server::start_at(address, host, Framing::token(), settings, common::echo)
+    }
 }
 
 /// What a dial came to.
@@ -104,7 +147,8 @@ impl Cell {
     pub fn name(&self) -> String {
         let cookie = if self.cookie { "cookie" } else { "no-cookie" };
         let server = if self.server { "on" } else { "off" };
-        format!("{}::{cookie}::server-{server}::{}", self.rule, self.family)
+        let (rule, gate) = (self.rule, self.gate.name());
+        format!("{rule}::{cookie}::server-{server}::{gate}::{}", self.family)
     }
 
     pub fn run(self) -> Outcome {
@@ -139,7 +183,8 @@ impl Cell {
     }
 
     fn simulate(self, sooner: Duration) -> Result<Story, Box<dyn std::error::Error + Send + Sync>> {
-        let mut scenario = Scenario::plainest(self.rule.to_string().parse()?, RTT);
+        let scenario = Scenario::plainest(self.rule.to_string().parse()?, RTT);
+        let mut scenario = self.gate.simulated(scenario);
         scenario.server.fast_open = self.server;
         scenario.client.patience = PATIENCE;
         scenario.race.cookie = match self.rule {
@@ -161,26 +206,21 @@ impl Cell {
     fn prepare(self) -> Result<Ready, Box<dyn std::error::Error + Send + Sync>> {
         let lab = common::lab(RTT)?;
         lab.client().set_fast_open(0x1)?;
-        // The simulated server debounces first-come.
-        let server = Server::first_come(&lab, lab.server(), self.family, Framing::token())?;
+        let address = SocketAddr::new(lab.server_addr(self.family), PORT);
+        let server = self.gate.serve(address, lab.server())?;
         let second = match self.rule {
-            Rule::Balance => Some(Server::first_come(
-                &lab,
-                lab.second_server(),
-                self.family,
-                Framing::token(),
-            )?),
+            Rule::Balance => Some(self.gate.serve(address, lab.second_server())?),
             _ => None,
         };
         if self.cookie {
             if self.rule == Rule::DropSynWithExperimentalOption {
                 // Without a cookie in the answer, the client tries the older option.
                 lab.server().set_fast_open(0)?;
-                dial(&lab, &server)?;
+                dial(&lab, &server, self.gate)?;
             }
             lab.server().set_fast_open(0x3)?;
-            dial(&lab, &server)?;
-            let report = dial(&lab, &server)?.0;
+            dial(&lab, &server, self.gate)?;
+            let report = dial(&lab, &server, self.gate)?.0;
             let has = report
                 .attempts
                 .iter()
@@ -202,7 +242,7 @@ impl Cell {
 
     fn dial(self, ready: &Ready) -> io::Result<Story> {
         ready.handled();
-        let (report, read, took) = dial(&ready.lab, &ready.server)?;
+        let (report, read, took) = dial(&ready.lab, &ready.server, self.gate)?;
         if let Rule::DuplicateSyn { after } = self.rule {
             std::thread::sleep(after + RTT);
         }
@@ -253,10 +293,10 @@ fn ensure_or(holds: bool, text: impl FnOnce() -> String) -> Outcome {
 }
 
 /// The report, the bytes read, and the time that took.
-fn dial(lab: &Lab, server: &Server) -> io::Result<(Report, usize, f64)> {
+fn dial(lab: &Lab, server: &Server, gate: Gate) -> io::Result<(Report, usize, f64)> {
     let address = server.address;
     common::on_client(lab, async || {
-        let dialer = common::token_dialer()?.build()?;
+        let dialer = common::token_dialer()?.peer(gate.peer()).build()?;
         let began = Instant::now();
         let mut stream = dialer.dial(address).await?;
         let flight = common::pattern(FLIGHT, 0);

@@ -1,6 +1,7 @@
 //! The simulated network and its twin: every middlebox, with a cookie in the
-//! cache and without, the server speaking Fast Open or not, in the simulator
-//! and on the real kernel. A test fails when winner, data in the SYN, bytes,
+//! cache and without, the server speaking Fast Open or not, before a gate
+//! that debounces first-come and one that pairs, in the simulator and on the
+//! real kernel. A test fails when winner, data in the SYN, bytes,
 //! handler calls or round trips differ. So with addresses of every kind, and
 //! plain paths that die.
 
@@ -43,7 +44,8 @@ fn main() {
     // Counted packets: before the SYN-ACK, before the answer, behind it.
     let counted = [1, 2, 3].map(Rule::BlackholeAfter);
     let rules: Vec<_> = Rule::ALL.into_iter().chain(counted).collect();
-    for family in Family::ALL {
+    let of_gate = |gate| Family::ALL.map(|family| (family, gate));
+    for (family, gate) in cell::Gate::ALL.into_iter().flat_map(of_gate) {
         for rule in &rules {
             for (cookie, server) in [(true, true), (true, false), (false, true), (false, false)] {
                 // Few rules meet a SYN without data, whatever carries it.
@@ -55,6 +57,7 @@ fn main() {
                     rule: cell::on_cue(*rule),
                     cookie,
                     server,
+                    gate,
                 };
                 trials.push(Trial::test(cell.name(), move || {
                     cell.run().map_err(|error| Failed::from(error.to_string()))

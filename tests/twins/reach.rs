@@ -5,13 +5,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use headstart::Framing;
 use headstart::core::Instant;
 use headstart::core::race::{AttemptKind, AttemptReport, Exit, Outcome as Out, Report, SynData};
 use headstart_lab::{Family, Lab, Way};
 use headstart_sim::{Reach, Rule, Scenario};
 
-use crate::cell::{FLIGHT, RTT, TRIES, is_near, shorten_fast_open, ties};
+use crate::cell::{FLIGHT, Gate, RTT, TRIES, is_near, shorten_fast_open, ties};
 use crate::common::{self, Outcome, PORT, Server};
 use crate::harness::fetch_cookie_of;
 
@@ -37,6 +36,7 @@ pub struct Cell {
     family: Family,
     /// The server's kernel speaks Fast Open.
     server: bool,
+    gate: Gate,
     targets: Vec<Target>,
 }
 
@@ -66,12 +66,14 @@ struct Attempt {
 /// every packet of an exchange; with a cookie and without.
 pub fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
-    for family in Family::ALL {
+    let of_gate = |gate| Family::ALL.map(|family| (family, gate));
+    for (family, gate) in Gate::ALL.into_iter().flat_map(of_gate) {
         let mut add = |server, targets: &[Target]| {
             let targets = targets.to_vec();
             cells.push(Cell {
                 family,
                 server,
+                gate,
                 targets,
             });
         };
@@ -144,7 +146,8 @@ impl Cell {
     pub fn name(&self) -> String {
         let targets: Vec<_> = self.targets.iter().map(|target| target.name()).collect();
         let server = if self.server { "on" } else { "off" };
-        format!("{}::server-{server}::{}", targets.join("+"), self.family)
+        let (targets, gate) = (targets.join("+"), self.gate.name());
+        format!("{targets}::server-{server}::{gate}::{}", self.family)
     }
 
     pub fn run(&self) -> Outcome {
@@ -167,7 +170,8 @@ impl Cell {
         &self,
         sooner: Duration,
     ) -> Result<Story, Box<dyn std::error::Error + Send + Sync>> {
-        let mut scenario = Scenario::plainest(Rule::Transparent, RTT);
+        let scenario = Scenario::plainest(Rule::Transparent, RTT);
+        let mut scenario = self.gate.simulated(scenario);
         scenario.server.fast_open = self.server;
         scenario.client.patience = PATIENCE;
         let like = scenario.race.targets.clone();
@@ -212,7 +216,7 @@ impl Cell {
             lab.set_way(*address, target.way());
         }
         let to = |address: &IpAddr| SocketAddr::new(*address, PORT);
-        let (report, read, took) = dial(&lab, addresses.iter().map(to).collect())?;
+        let (report, read, took) = dial(&lab, addresses.iter().map(to).collect(), self.gate)?;
         let handled = server.as_ref().map_or(0, Server::handled);
         Ok(Story::new(
             &report,
@@ -239,15 +243,7 @@ impl Cell {
             Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
         };
         let address = SocketAddr::new(address, PORT);
-        // The simulated server debounces first-come.
-        Server::start_at(
-            address,
-            lab.server(),
-            Framing::token(),
-            |gate| gate.pairing(false),
-            common::echo,
-        )
-        .map(Some)
+        self.gate.serve(address, lab.server()).map(Some)
     }
 }
 
@@ -318,9 +314,13 @@ fn in_round_trips(time: Duration) -> f64 {
 }
 
 /// The report, the bytes read, and the time that took.
-fn dial(lab: &Lab, addresses: Vec<SocketAddr>) -> io::Result<(Report, usize, Duration)> {
+fn dial(
+    lab: &Lab,
+    addresses: Vec<SocketAddr>,
+    gate: Gate,
+) -> io::Result<(Report, usize, Duration)> {
     common::on_client(lab, async || {
-        let dialer = common::token_dialer()?.build()?;
+        let dialer = common::token_dialer()?.peer(gate.peer()).build()?;
         let began = std::time::Instant::now();
         let mut stream = dialer.dial(addresses).await?;
         let flight = common::pattern(FLIGHT, 0);
