@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::framing::token::Id;
 use crate::framing::{FLIGHT_MAX, Framing, NoiseHeader};
+use crate::path::Plan;
 use crate::race::AttemptKind;
 
 /// Most addresses of one peer that a race dials.
@@ -131,6 +132,8 @@ impl FirstFlight {
 pub struct Target {
     /// Most bytes that one SYN to it carries.
     pub syn_payload: usize,
+    /// How the path to it is used, where both kinds may be.
+    pub plan: Plan,
 }
 
 /// The settings of one race. Made by [`RaceConfig::builder`].
@@ -189,8 +192,14 @@ pub struct RaceBuilder {
 impl RaceBuilder {
     /// Adds an address whose SYN carries up to `syn_payload` bytes. The race
     /// knows it by its position. At least 1 and at most [`TARGETS_MAX`].
-    pub fn target(mut self, syn_payload: usize) -> Self {
-        self.config.targets.push(Target { syn_payload });
+    pub fn target(self, syn_payload: usize) -> Self {
+        self.planned_target(syn_payload, Plan::Race)
+    }
+
+    /// The same, with a plan for the path to it. It holds for
+    /// [`Kinds::Both`].
+    pub fn planned_target(mut self, syn_payload: usize, plan: Plan) -> Self {
+        self.config.targets.push(Target { syn_payload, plan });
         self
     }
 

@@ -7,6 +7,8 @@
 //!   connections with one first message, as one logical connection.
 //! - [`framing`]: where a first message ends, from its bytes as they come.
 //! - [`debounce`]: whether a first message has been seen before.
+//! - [`path`]: on which paths Fast Open fails, and when it is tried there again.
+//! - [`peers`]: which peers can be raced, and how they say so.
 //! - [`config`]: what a race is told, and every bound it keeps.
 //!
 //! # Driving a race
@@ -88,6 +90,8 @@ pub mod config;
 pub mod debounce;
 pub mod framing;
 pub mod pair;
+pub mod path;
+pub mod peers;
 pub mod race;
 #[cfg(test)]
 mod table;

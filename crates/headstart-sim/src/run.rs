@@ -142,6 +142,7 @@ impl Run {
                 report: Report {
                     began: Instant::default(),
                     flight: None,
+                    plans: Vec::new(),
                     attempts: Vec::new(),
                 },
             },

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{AttemptId, AttemptKind};
+use crate::path::Trouble;
 
 /// What went wrong with an attempt, as the operating system told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,8 @@ pub enum NotStarted {
     NoFlight,
     /// The peer is not known to debounce.
     PeerUnaware,
+    /// The path memory speaks against it, for this trouble.
+    PathSuspended(Trouble),
     /// The race was over, or the application gone, before its turn came.
     Decided,
     /// R12: the socket could not be had.
@@ -90,6 +93,7 @@ impl fmt::Display for NotStarted {
             Self::NotReplaySafe => f.write_str("first bytes not known to be replay-safe"),
             Self::NoFlight => f.write_str("no first message"),
             Self::PeerUnaware => f.write_str("peer not known to debounce"),
+            Self::PathSuspended(trouble) => write!(f, "not on this path: {trouble}"),
             Self::Decided => f.write_str("race decided before its turn"),
             Self::Failed(failure) => failure.fmt(f),
         }

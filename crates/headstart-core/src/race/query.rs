@@ -53,6 +53,7 @@ impl Race {
         Report {
             began: self.began,
             flight: self.log.flight(),
+            plans: self.config.targets.iter().map(|t| t.plan).collect(),
             attempts: self.attempts.iter().map(|attempt| attempt.report).collect(),
         }
     }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{AttemptId, AttemptKind, Exit, Progress};
+use crate::path::Plan;
 use crate::time::Instant;
 
 /// What a SYN with data came to.
@@ -88,6 +89,8 @@ pub struct Report {
     pub began: Instant,
     /// Length of the first flight in bytes, once it is known.
     pub flight: Option<usize>,
+    /// How the path to each address was used, and why, in their order.
+    pub plans: Vec<Plan>,
     /// Each attempt, in the order of their numbers.
     pub attempts: Vec<AttemptReport>,
 }

@@ -9,6 +9,7 @@ use super::{
     Attempt, AttemptId, AttemptKind, AttemptReport, Close, Exit, NotStarted, Outcome, Race, SynData,
 };
 use crate::config::{COOKIE_WAIT, FirstFlight, Kinds, RaceConfig, Schedule};
+use crate::path::Plan;
 use crate::time::Instant;
 
 /// A turn: attempts that start together, some time after the turn before.
@@ -53,7 +54,14 @@ pub(super) fn plan(config: &RaceConfig, now: Instant) -> (Vec<Attempt>, Turns) {
     let mut attempts = Vec::new();
     let mut list = Vec::new();
     for (target, address) in config.targets.iter().enumerate() {
-        let (first, delay, stops_at_open) = match config.schedule {
+        let schedule = match address.plan {
+            Plan::Hedged(delay) => Schedule::Hedged {
+                first: AttemptKind::FastOpen,
+                delay,
+            },
+            Plan::Race | Plan::Retry(_) | Plan::Plain { .. } => config.schedule,
+        };
+        let (first, delay, stops_at_open) = match schedule {
             Schedule::AtOnce => (AttemptKind::Plain, None, true),
             Schedule::Staggered { first, delay } => (first, Some(delay), true),
             Schedule::Hedged { first, delay } => (first, Some(delay), false),
@@ -80,7 +88,7 @@ pub(super) fn plan(config: &RaceConfig, now: Instant) -> (Vec<Attempt>, Turns) {
                 }),
                 (_, None) => {}
             }
-            let why = kept_from_starting(config, kind);
+            let why = kept_from_starting(config, address.plan, kind);
             attempts.push(Attempt {
                 state: if why.is_some() {
                     State::Out
@@ -119,14 +127,19 @@ pub(super) fn plan(config: &RaceConfig, now: Instant) -> (Vec<Attempt>, Turns) {
     )
 }
 
-fn kept_from_starting(config: &RaceConfig, kind: AttemptKind) -> Option<NotStarted> {
+fn kept_from_starting(config: &RaceConfig, plan: Plan, kind: AttemptKind) -> Option<NotStarted> {
     match kind {
         AttemptKind::Plain => None,
         AttemptKind::FastOpen if config.first_flight == FirstFlight::Unstated => {
             Some(NotStarted::NotReplaySafe)
         }
         AttemptKind::FastOpen if !config.copies() => Some(NotStarted::PeerUnaware),
-        AttemptKind::FastOpen => None,
+        AttemptKind::FastOpen => match plan {
+            Plan::Plain { trouble, .. } if config.kinds == Kinds::Both => {
+                Some(NotStarted::PathSuspended(trouble))
+            }
+            _ => None,
+        },
     }
 }
 
