@@ -2,11 +2,12 @@
 //! and says what was found:
 //!
 //! ```text
-//! prove [--seeds N] [--from SEED] [--threads T] [--paired]
+//! prove [--seeds N] [--from SEED] [--threads T] [--paired | --strangers]
 //! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
 //! prove --alone SEED   the same without Headstart
 //!
 //! --paired             with servers that keep messages open for copies
+//! --strangers          with such servers, and clients that are not ours
 //! ```
 //!
 //! With `HEADSTART_STATE_SPACE=full` in the environment, races of every
@@ -33,15 +34,12 @@ struct Settings {
     threads: u64,
     one: Option<u64>,
     alone: Option<u64>,
-    paired: bool,
+    made: fn(u64) -> Scenario,
 }
 
 impl Settings {
     fn scenario(&self, seed: u64) -> Scenario {
-        match self.paired {
-            true => Scenario::paired_from_seed(seed),
-            false => Scenario::from_seed(seed),
-        }
+        (self.made)(seed)
     }
 }
 
@@ -79,12 +77,17 @@ fn settings() -> Result<Settings, String> {
         threads: thread::available_parallelism().map_or(1, |threads| threads.get() as u64),
         one: None,
         alone: None,
-        paired: false,
+        made: Scenario::from_seed,
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
-        if name == "--paired" {
-            settings.paired = true;
+        let made: Option<fn(u64) -> Scenario> = match name.as_str() {
+            "--paired" => Some(Scenario::paired_from_seed),
+            "--strangers" => Some(Scenario::stranger_from_seed),
+            _ => None,
+        };
+        if let Some(made) = made {
+            settings.made = made;
             continue;
         }
         let value = args.next().and_then(|value| value.parse().ok());

@@ -41,12 +41,20 @@ impl Scenario {
     /// for copies, unless no server could read them.
     #[must_use]
     pub fn paired_from_seed(seed: u64) -> Self {
-        let mut scenario = Self::from_seed(seed);
-        if scenario.server.pairing.is_some() || scenario.client.statement == Statement::Malformed {
-            return scenario;
+        let scenario = Self::from_seed(seed);
+        match scenario.client.statement {
+            Statement::Malformed => scenario,
+            _ => scenario.made_to_pair(),
         }
-        scenario.server.debounce.get_or_insert(REMEMBERED);
-        scenario.with_pairs()
+    }
+
+    /// The same, with such a server.
+    pub(crate) fn made_to_pair(mut self) -> Self {
+        if self.server.pairing.is_some() {
+            return self;
+        }
+        self.server.debounce.get_or_insert(REMEMBERED);
+        self.with_pairs()
     }
 
     fn with_pairs(mut self) -> Self {
@@ -128,6 +136,7 @@ fn client(rolls: &mut Rolls) -> Client {
         statement,
         message,
         script: script(rolls, message),
+        stranger: None,
         patience: match rolls.below(12) {
             0 => rolls.millis(1, 3_000),
             _ => Duration::from_secs(10_000),

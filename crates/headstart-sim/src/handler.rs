@@ -172,7 +172,8 @@ impl World<'_> {
         loop {
             let accepted = self.host.accepted.get_mut(place)?;
             let handler = &mut accepted.handler;
-            if accepted.stage != Stage::Handled || handler.failed {
+            // Who has read the end reads no more, whatever comes.
+            if accepted.stage != Stage::Handled || handler.failed || handler.eof {
                 return None;
             }
             let beyond = std::mem::take(&mut handler.beyond);
@@ -183,7 +184,7 @@ impl World<'_> {
             }
             let stream = handler.stream;
             let polled = match stream {
-                _ if handler.eof || handler.waits.reader => return None,
+                _ if handler.waits.reader => return None,
                 Stream::Pair(pair) => self
                     .with_pair(pair, |driver, world| driver.read(world, buffer))
                     .unwrap_or(Poll::Pending),

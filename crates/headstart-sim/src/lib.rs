@@ -61,6 +61,12 @@
 //! and for what it waited for, and never otherwise. [`gate`] holds the traits of
 //! whoever does that; [`run_with_gate`] judges one.
 //!
+//! A [`Stranger`] in the race's place is a client that is not ours
+//! ([`Scenario::stranger_from_seed`], [`Scenario::with_stranger`]): it keeps both
+//! connections open, reads its answer from both, half-closes the one that it
+//! uses, or copies bytes beyond the first message. What a server promises holds
+//! for it, too: D1 to D5 and P1 to P3 judge it, and the rules of the race do not.
+//!
 //! # What is excused
 //!
 //! Where plain alone would have worked and the race did not, one of these must
@@ -83,6 +89,9 @@
 //!   was due.
 //! - A reset destroys what is under way (a socket closed with bytes unread):
 //!   how much arrives before is a matter of moments.
+//! - A stranger's loser ended with less said than the one that it uses, and that
+//!   stood for a second, or before the other copy came: the application was told
+//!   that end.
 //!
 //! # Other drivers
 //!
@@ -133,6 +142,7 @@ mod host;
 mod memory;
 mod middlebox;
 mod net;
+mod party;
 mod rule;
 mod rules;
 mod run;
@@ -140,6 +150,7 @@ mod scenario;
 mod segment;
 mod shrink;
 pub mod state_space;
+mod stranger;
 mod stream;
 mod tcp;
 mod trace;
@@ -159,6 +170,7 @@ pub use scenario::{
 };
 pub use segment::OptionKind;
 pub use shrink::shrink;
+pub use stranger::Stranger;
 pub use stream::{SYN_PAYLOAD, Statement};
 pub use trace::Trace;
 pub use world::Counters;

@@ -9,8 +9,10 @@ use crate::driver::{Driver, look_at};
 use crate::gate::{Doorman, Gate};
 use crate::headstart::Headstart;
 use crate::net::Transports;
+use crate::party::{Ours, Party};
 use crate::rules::{self, Violation};
 use crate::scenario::Scenario;
+use crate::stranger::{Bare, Stranger};
 use crate::trace::Trace;
 use crate::world::{Counters, World};
 
@@ -82,7 +84,8 @@ pub fn run_traced(scenario: &Scenario) -> Run {
 }
 
 /// Runs a scenario with a driver of the caller's, and judges it. What plain
-/// alone would have done is found with the driver of this crate.
+/// alone would have done is found with the driver of this crate. A client that
+/// is not ours ([`Client::stranger`](crate::Client::stranger)) needs no driver.
 pub fn run_with<D: Driver>(
     scenario: &Scenario,
     tracing: bool,
@@ -102,6 +105,9 @@ pub fn run_with_gate<D: Driver>(
         .client
         .statement
         .upload(scenario.client.message, scenario.written());
+    if let Some(stranger) = &scenario.client.stranger {
+        return run_stranger(scenario, stranger, &upload, tracing, gate);
+    }
     let alone = scenario.plain_alone();
     let reference = (alone != *scenario)
         .then(|| simulate(&alone, &upload, false, Headstart::dial, Box::new(Doorman)))
@@ -139,12 +145,7 @@ impl Run {
                 first_byte: None,
                 handled: 0,
                 winner: None,
-                report: Report {
-                    began: Instant::default(),
-                    flight: None,
-                    plans: Vec::new(),
-                    attempts: Vec::new(),
-                },
+                report: no_report(),
             },
             trace: Trace::default(),
             violations: vec![Violation::new(
@@ -158,6 +159,50 @@ impl Run {
     }
 }
 
+/// What is reported where nobody raced.
+const fn no_report() -> Report {
+    Report {
+        began: Instant::from_nanos(0),
+        flight: None,
+        plans: Vec::new(),
+        attempts: Vec::new(),
+    }
+}
+
+/// Runs a client that is not ours, and judges its server.
+fn run_stranger(
+    scenario: &Scenario,
+    stranger: &Stranger,
+    upload: &[u8],
+    tracing: bool,
+    gate: Box<dyn Gate>,
+) -> Run {
+    let mut world = World::new(scenario, tracing, gate);
+    let mut client = Bare::dial(scenario, stranger, upload, &mut world);
+    let lived = live(&mut client, &mut world).err();
+    let mut violations: Vec<_> = lived.into_iter().collect();
+    let mut excuse = None;
+    if violations.is_empty() {
+        (violations, excuse) = rules::judge_stranger(&world, &client, stranger, upload);
+    }
+    let used = client.used.and_then(|used| client.wires.get(used));
+    Run {
+        outcome: Outcome {
+            wrote: used.map_or(0, |wire| wire.said),
+            read: used.map_or(0, |wire| wire.got.len()),
+            end: used.and_then(|wire| wire.read_end).unwrap_or(ReadEnd::Left),
+            first_byte: None,
+            handled: world.counters.handled,
+            winner: None,
+            report: no_report(),
+        },
+        trace: world.trace,
+        violations,
+        excuse,
+        counters: world.counters,
+    }
+}
+
 fn simulate<'a, D: Driver>(
     scenario: &'a Scenario,
     upload: &'a [u8],
@@ -166,13 +211,17 @@ fn simulate<'a, D: Driver>(
     gate: Box<dyn Gate>,
 ) -> Option<Finished<'a>> {
     let mut world = World::new(scenario, tracing, gate);
-    let mut driver = dial(scenario.config().ok()?, &mut world);
-    let mut app = App::new(scenario, upload);
+    let driver = dial(scenario.config().ok()?, &mut world);
+    let mut ours = Ours {
+        driver,
+        app: App::new(scenario, upload),
+    };
     let mut violations = Vec::new();
     rules::after_dial(&world, &mut violations);
-    if let Err(violation) = live(&mut driver, &mut app, &mut world) {
+    if let Err(violation) = live(&mut ours, &mut world) {
         violations.push(violation);
     }
+    let Ours { driver, app } = ours;
     let (report, chosen) = look_at(&driver, |race| (race.report(), race.chosen()))?;
     if violations.is_empty() && !driver.is_settled() {
         let text = "nothing will ever happen, and the race is not settled";
@@ -191,26 +240,16 @@ fn simulate<'a, D: Driver>(
 }
 
 /// Lets time pass until nothing will ever happen.
-fn live<'a>(
-    driver: &mut dyn Driver,
-    app: &mut App<'a>,
-    world: &mut World<'a>,
-) -> Result<(), Violation> {
+fn live(party: &mut dyn Party, world: &mut World<'_>) -> Result<(), Violation> {
     loop {
-        settle(driver, app, world)?;
-        rules::at_rest(driver, app, world)?;
-        let deadline = driver
-            .deadline()
-            .map(|deadline| world.at_clock(deadline.as_nanos()));
-        let next = [world.next_at(), app.next_at(), deadline];
+        settle(party, world)?;
+        party.at_rest(world)?;
+        let next = [world.next_at(), party.next_at(world)];
         let Some(next) = next.into_iter().flatten().min() else {
             return rules::gate_at_end(world);
         };
         world.now = world.now.max(next);
-        let quiet = world.next_at() != Some(next) && deadline != Some(next);
-        if quiet && app.next_at() == Some(next) && next == app.patience() {
-            no_lost_wake_up(driver, world)?;
-        }
+        party.before(world)?;
         let Counters {
             events,
             wakes,
@@ -224,47 +263,18 @@ fn live<'a>(
 }
 
 /// Lets everything happen that happens now.
-fn settle<'a>(
-    driver: &mut dyn Driver,
-    app: &mut App<'a>,
-    world: &mut World<'a>,
-) -> Result<(), Violation> {
+fn settle(party: &mut dyn Party, world: &mut World<'_>) -> Result<(), Violation> {
     for _ in 0..STEPS_MAX {
         if let Some(violation) = world.host.broken.take() {
             return Err(violation);
         }
-        let clock = world.clock();
-        let due = driver
-            .deadline()
-            .is_some_and(|deadline| deadline.as_nanos() <= clock);
+        let due = party.is_due(world);
         if std::mem::take(&mut world.woken) || due {
             world.counters.wakes = world.counters.wakes.saturating_add(1);
-            driver.wake(world);
-            app.wake(driver.wakes());
-            let stale = driver
-                .deadline()
-                .is_some_and(|deadline| deadline.as_nanos() <= clock);
-            if stale {
-                let text = "a deadline that is not in the future";
-                return Err(Violation::new("poll", world.now, text));
-            }
-        } else if app.act(driver, world) {
-            app.wake(driver.wakes());
-        } else if !world.step() {
+            party.wake(world)?;
+        } else if !party.act(world) && !world.step() {
             return Ok(());
         }
     }
     Err(Violation::new("poll", world.now, "a busy loop"))
-}
-
-/// When the application loses patience, it must not have been forgotten.
-fn no_lost_wake_up(driver: &mut dyn Driver, world: &mut World<'_>) -> Result<(), Violation> {
-    let packets = world.counters.packets;
-    driver.wake(world);
-    let wakes = driver.wakes();
-    if wakes.reader || wakes.writer || world.counters.packets != packets {
-        let text = format!("a wake-up was lost: {wakes:?} when nobody had called");
-        return Err(Violation::new("R16", world.now, text));
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use headstart_core::{FirstFlight, RaceConfig};
 
 use crate::rule::Rule;
 use crate::segment::OptionKind;
+use crate::stranger::Stranger;
 use crate::stream::{self, Statement};
 
 /// One logical connection, the network that it crosses, and what stands at
@@ -108,6 +109,9 @@ pub struct Client {
     pub script: Vec<Act>,
     /// When it drops the stream, whatever it waits for.
     pub patience: Duration,
+    /// It is not ours, and races nothing: this is what it does instead of the
+    /// script, whatever the settings of the race.
+    pub stranger: Option<Stranger>,
 }
 
 /// One act of the client's application.
@@ -275,6 +279,7 @@ impl Scenario {
                     Act::AwaitEnd,
                 ],
                 patience: Duration::from_secs(300),
+                stranger: None,
             },
             server: Server {
                 fast_open: true,
@@ -332,6 +337,9 @@ impl Scenario {
     /// Bytes that the application writes, if nothing stops it.
     #[must_use]
     pub fn written(&self) -> u32 {
+        if let Some(stranger) = &self.client.stranger {
+            return self.client.message.saturating_add(stranger.beyond());
+        }
         let writes = self.client.script.iter().map(|act| match act {
             Act::Write(bytes) => *bytes,
             _ => 0,

@@ -7,6 +7,7 @@ use headstart_core::config::{LoserClose, Schedule};
 use crate::rule::Rule;
 use crate::run::Run;
 use crate::scenario::{Act, End, Link, Noise, Pairing, Reach, Scenario, Trigger};
+use crate::stranger::Stranger;
 
 /// Runs that one shrinking may take.
 const RUNS_MAX: u32 = 5_000;
@@ -91,11 +92,25 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.server.end = End::AfterEof);
     with(&|s| s.server.answer = s.server.answer.min(1));
     with(&|s| s.client.patience = Duration::from_secs(10_000));
+    let usual = Stranger::default;
+    with(&|s| stranger(s, |one| one.copied /= 2));
+    with(&|s| stranger(s, |one| one.upfront = false));
+    with(&|s| stranger(s, |one| one.more /= 2));
+    with(&|s| stranger(s, |one| one.piece = u32::MAX));
+    with(&|s| stranger(s, |one| one.pause = usual().pause));
+    with(&|s| stranger(s, |one| one.lag = usual().lag));
+    with(&|s| stranger(s, |one| one.keeps = usual().keeps));
+    with(&|s| stranger(s, |one| one.hears_out = false));
+    with(&|s| stranger(s, |one| one.prefers = None));
     for place in 0..scenario.client.script.len() {
         with(&|s| shorten(s, place));
         with(&|s| halve(s, place));
     }
     list
+}
+
+fn stranger(scenario: &mut Scenario, change: impl Fn(&mut Stranger)) {
+    scenario.client.stranger.iter_mut().for_each(change);
 }
 
 fn simplify_target(scenario: &mut Scenario, index: usize) {

@@ -39,6 +39,8 @@ pub(crate) enum What {
     Wrote(u32),
     Act(crate::scenario::Act),
     Patience,
+    Uses(usize),
+    StrangerRead(usize, usize),
     Accepted(usize),
     Verdict(usize, bool),
     Malformed(usize),
@@ -130,9 +132,13 @@ impl fmt::Display for Entry {
             | What::PairTold(..)
             | What::PairHanded(_)
             | What::PairSettled => "gate",
-            What::Read(_) | What::ReadEnd(_) | What::Wrote(_) | What::Act(_) | What::Patience => {
-                "app"
-            }
+            What::Read(_)
+            | What::ReadEnd(_)
+            | What::Wrote(_)
+            | What::Act(_)
+            | What::Uses(_)
+            | What::StrangerRead(..)
+            | What::Patience => "app",
         };
         write!(f, "{:>12.6} s  {who:<6}  ", at.as_secs_f64())?;
         match self.flow {
@@ -166,6 +172,8 @@ impl fmt::Display for Entry {
             What::Wrote(bytes) => write!(f, "wrote {bytes} bytes"),
             What::Act(act) => write!(f, "{act:?}"),
             What::Patience => f.write_str("loses patience and drops the stream"),
+            What::Uses(_) => f.write_str("is the one to go on with"),
+            What::StrangerRead(_, bytes) => write!(f, "reads {bytes} bytes"),
             What::Accepted(_) => f.write_str("accepts"),
             What::Verdict(_, first) => f.write_str(match first {
                 true => "first of its kind",

@@ -411,6 +411,8 @@ impl<'a> World<'a> {
             | What::PairOpened(id)
             | What::PairJoined(id)
             | What::PairTold(id, ..)
+            | What::Uses(id)
+            | What::StrangerRead(id, _)
             | What::PairHanded(id) => self.sockets.get(id).map(|socket| socket.flow),
             What::Sent(segment, _) | What::TooEarly(segment) => Some(segment.flow),
             What::Step(_)

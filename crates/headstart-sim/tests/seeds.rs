@@ -59,6 +59,18 @@ fn thousands_of_pairs_break_no_rule() {
 }
 
 #[test]
+fn thousands_of_strangers_break_no_rule() {
+    let mut joined = 0;
+    for seed in 0..SEEDS {
+        let scenario = Scenario::stranger_from_seed(seed);
+        judge(seed, &scenario, "");
+        joined += run(&scenario).counters.joined;
+    }
+    // Otherwise nothing was asked.
+    assert!(joined > 1_000, "{joined} joined");
+}
+
+#[test]
 fn what_was_mended_stays_mended() {
     for (seed, why) in ONCE_BROKEN {
         check(seed, why);

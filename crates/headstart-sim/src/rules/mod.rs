@@ -6,6 +6,7 @@ mod claims;
 mod ends;
 mod pairs;
 mod reports;
+mod strangers;
 mod times;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::run::Finished;
 use crate::world::{Flow, World};
 
 pub(crate) use pairs::at_end as gate_at_end;
+pub(crate) use strangers::judge as judge_stranger;
 
 /// A rule that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(crate) fn judge(run: &mut Finished<'_>, reference: Option<&Finished<'_>>) {
     };
     binding::judge(run, &mut found);
     bytes::judge(run, &mut found);
-    claims::judge(run, &mut found);
+    claims::judge(&run.world, &mut found);
     ends::judge(run, &mut found);
     pairs::judge(run, &mut found);
     reports::judge(run, &mut found);
@@ -120,6 +122,11 @@ pub(crate) fn at_rest(
         let text = format!("the log holds {length} bytes of {most}");
         return Err(Violation::new("R6", world.now, text));
     }
+    server_at_rest(world)
+}
+
+/// What must hold of every server then.
+pub(crate) fn server_at_rest(world: &World<'_>) -> Result<(), Violation> {
     let (remembered, capacity) = world.host.remembered();
     if remembered > capacity {
         let text = format!("{remembered} messages remembered of {capacity}");

@@ -16,14 +16,14 @@ use crate::tcp::nanos;
 use crate::world::{Flow, World};
 
 /// Who leaves sooner has not waited for all there is to wait for.
-const PATIENCE: Duration = Duration::from_secs(250);
+pub(super) const PATIENCE: Duration = Duration::from_secs(250);
 
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     if run.scenario.server.pairing.is_none() {
         return;
     }
     p1_the_whole_answer_by_any_path(run, found);
-    p2_each_byte_is_read_once(run, found);
+    p2_each_byte_is_read_once(&run.world, run.upload, found);
 }
 
 /// If the path of any member works both ways, the client gets the whole answer,
@@ -66,7 +66,7 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
 }
 
 /// Whether packets come through, and nothing but a late reset is known not to.
-fn works_both_ways(flow: &Flow) -> bool {
+pub(super) fn works_both_ways(flow: &Flow) -> bool {
     !died(flow) && (flow.lost_back == 0 || flow.reply_came.is_some())
 }
 
@@ -88,14 +88,14 @@ fn brought_a_copy(run: &Finished<'_>, kept: &Kept, first: &Accepted, flow: &Flow
 }
 
 /// The application reads what was written, each byte once and in order.
-fn p2_each_byte_is_read_once(run: &Finished<'_>, found: &mut Found) {
-    let header = run.scenario.client.statement.header_len();
-    for accepted in &run.world.host.accepted {
+pub(super) fn p2_each_byte_is_read_once(world: &World<'_>, upload: &[u8], found: &mut Found) {
+    let header = world.scenario.client.statement.header_len();
+    for accepted in &world.host.accepted {
         let Some((length, _)) = accepted.message.filter(|_| accepted.called.is_some()) else {
             continue;
         };
         let rest = (length as usize).checked_sub(header);
-        let rest = rest.and_then(|from| run.upload.get(from..));
+        let rest = rest.and_then(|from| upload.get(from..));
         let right = rest.is_some_and(|rest| rest.starts_with(&accepted.handler.got));
         found.require(right, "P2", || {
             let got = accepted.handler.got.len();

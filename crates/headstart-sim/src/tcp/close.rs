@@ -30,6 +30,7 @@ impl World<'_> {
         socket.writable.wanted = false;
         if socket.unread() > 0 && socket.state != State::Closed {
             // What was not read is lost, and the peer is told.
+            socket.cut = true;
             self.cut = true;
             return self.abort(id);
         }

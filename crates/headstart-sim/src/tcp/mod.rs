@@ -110,6 +110,11 @@ pub(crate) struct Socket {
     /// The pair that a server's end is a member of.
     pub(crate) pair: Option<usize>,
     pub(crate) was_time_wait: bool,
+    /// Its closing was a reset, as there were bytes that nobody will read: that
+    /// destroys what is under way.
+    pub(crate) cut: bool,
+    /// When the other end's FIN was here.
+    pub(crate) fin_since: Option<u64>,
 }
 
 impl Socket {
@@ -154,6 +159,8 @@ impl Socket {
             blocked_once: false,
             pair: None,
             was_time_wait: false,
+            cut: false,
+            fin_since: None,
         }
     }
 

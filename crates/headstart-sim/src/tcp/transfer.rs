@@ -143,6 +143,7 @@ impl World<'_> {
     }
 
     fn data_arrives(&mut self, id: usize, segment: &Segment) {
+        let now = self.now;
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -155,6 +156,7 @@ impl World<'_> {
         }
         if socket.orphan && segment.len > 0 && end > socket.rcv_nxt {
             // Nobody will read it (RFC 2525 section 2.17).
+            socket.cut = true;
             self.cut = true;
             return self.abort(id);
         }
@@ -164,6 +166,7 @@ impl World<'_> {
             socket.absorb();
         }
         if socket.fin_at == Some(socket.rcv_nxt) {
+            socket.fin_since = Some(now);
             socket.rcv_nxt = socket.rcv_nxt.saturating_add(1);
         }
         let news = socket.rcv_nxt > before;

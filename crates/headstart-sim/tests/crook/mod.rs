@@ -1,5 +1,6 @@
 //! A gate that does one thing wrong, on purpose.
-#![allow(unreachable_pub)]
+// Each user has its own part.
+#![allow(dead_code, unreachable_pub)]
 
 use std::task::Poll;
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub enum Wrong {
     Silent,
     /// Bytes are given to the application twice.
     Stuttering,
+    /// Any member's end is the end.
+    Hasty,
+    /// Every other member is given the answer from its second byte on.
+    Clipping,
     /// A copy joins a second late.
     Dawdling,
     /// The second wake-up is slept through.
@@ -153,6 +158,10 @@ impl PairDriver for CrookedPair {
             buffer[..self.again.len()].copy_from_slice(&self.again);
             return Poll::Ready(Ok(std::mem::take(&mut self.again).len()));
         }
+        let mut all = [self.first].into_iter().chain(self.members.iter().copied());
+        if self.wrong == Wrong::Hasty && all.any(|socket| net.peek(socket) == Ok(0)) {
+            return Poll::Ready(Ok(0));
+        }
         let polled = self.with(net, |driver, net| driver.read(net, buffer));
         if let Poll::Ready(Ok(count)) = polled
             && self.wrong == Wrong::Stuttering
@@ -220,6 +229,11 @@ impl Members for Tampered<'_> {
 
     fn write(&mut self, socket: SocketId, parts: [&[u8]; 2]) -> Result<usize, SocketError> {
         match self.wrong {
+            Wrong::Clipping if socket != self.first => {
+                let [head, tail] = parts;
+                let written = self.net.write(socket, [&head[1..], tail])?;
+                Ok(written + 1)
+            }
             Wrong::OneSided if socket != self.first => Ok(parts.concat().len()),
             _ => self.net.write(socket, parts),
         }
