@@ -10,7 +10,7 @@ use headstart::core::Instant;
 use headstart::core::race::{AttemptKind, Close, Failure, Progress, SynData};
 use headstart_io::failure_of;
 use headstart_sim::{SocketError, SocketId, StartError, Transports};
-use headstart_socket::{self as socket, Class};
+use headstart_socket::{self as socket, Class, Operation};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
@@ -25,6 +25,7 @@ pub(crate) struct Sockets {
 
 struct Socket {
     stream: TcpStream,
+    operation: Operation,
     readable: bool,
     writable: bool,
 }
@@ -63,7 +64,11 @@ impl Sockets {
         socket.ok_or_else(|| error(io::ErrorKind::NotConnected.into()))
     }
 
-    fn register(&mut self, stream: std::net::TcpStream) -> io::Result<SocketId> {
+    fn register(
+        &mut self,
+        stream: std::net::TcpStream,
+        operation: Operation,
+    ) -> io::Result<SocketId> {
         let mut stream = TcpStream::from_std(stream);
         let id = SocketId::new(self.open.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -71,6 +76,7 @@ impl Sockets {
         registry.register(&mut stream, Token(id.index()), interest)?;
         self.open.push(Some(Socket {
             stream,
+            operation,
             readable: false,
             writable: false,
         }));
@@ -103,14 +109,16 @@ impl Transports for Sockets {
             not_had: error.class() != Class::Network,
         })?;
         let progress = match started.progress {
-            socket::Progress::DataInSyn { sent } => Progress::DataInSyn(sent),
+            socket::Progress::DataInSyn { sent } | socket::Progress::Taken { sent } => {
+                Progress::DataInSyn(sent)
+            }
             socket::Progress::CookieRequest => Progress::CookieRequest,
             socket::Progress::Handshake | socket::Progress::Open => Progress::Handshake,
             socket::Progress::Paused => {
                 return Err(lacking(failure_of(&io::ErrorKind::Unsupported.into())));
             }
         };
-        match self.register(started.stream) {
+        match self.register(started.stream, started.operation) {
             Ok(id) => Ok((id, progress)),
             Err(error) => Err(lacking(failure_of(&error))),
         }
@@ -121,7 +129,13 @@ impl Transports for Sockets {
     }
 
     fn poll_writable(&mut self, id: SocketId) -> bool {
-        self.get(id).is_ok_and(|socket| socket.writable)
+        self.get(id).is_ok_and(|socket| {
+            // On Windows an attempt with data is open when its operation is over.
+            let opened = || socket.operation.finish(&socket.stream);
+            let result = socket.stream.try_io(opened).map_err(error);
+            socket.writable &= result != Err(SocketError::WouldBlock);
+            socket.writable
+        })
     }
 
     fn peek(&mut self, id: SocketId) -> Result<usize, SocketError> {
@@ -151,7 +165,9 @@ impl Transports for Sockets {
     }
 
     fn take_error(&mut self, id: SocketId) -> Result<(), SocketError> {
-        match socket::take_error(&self.get(id)?.stream) {
+        let socket = self.get(id)?;
+        socket.operation.finish(&socket.stream).map_err(error)?;
+        match socket::take_error(&socket.stream) {
             Ok(None) => Ok(()),
             Ok(Some(pending)) => Err(error(pending)),
             Err(failed) => Err(error(failed)),
@@ -160,7 +176,7 @@ impl Transports for Sockets {
 
     fn syn_data(&self, id: SocketId) -> SynData {
         let stream = self.open.get(id.index()).and_then(Option::as_ref);
-        match stream.map(|socket| socket::came_by_fast_open(&socket.stream)) {
+        match stream.map(|socket| socket.operation.syn_data_acked(&socket.stream)) {
             Some(Ok(true)) => SynData::Acknowledged,
             Some(Ok(false)) => SynData::Ignored,
             Some(Err(_)) | None => SynData::Sent,

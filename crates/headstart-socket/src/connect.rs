@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use socket2::{Domain, SockAddr, Socket};
 
 use crate::errors::{ConnectError, Step};
+use crate::operation::Operation;
 use crate::options::Options;
 use crate::sys;
 
@@ -47,6 +48,17 @@ pub enum Mechanism {
     FastOpenConnect,
     /// Linux 3.7 and later: `sendto` with `MSG_FASTOPEN` in place of `connect`.
     MsgFastOpen,
+    /// macOS and iOS: `connectx` with idempotent data, to be resumed by the first write; then that
+    /// write.
+    ConnectX,
+    /// FreeBSD 12 and later: the option `TCP_FASTOPEN`, then `sendto` in place of `connect`.
+    SendTo,
+    /// Windows 10 1607 and later: the option `TCP_FASTOPEN`, then `ConnectEx` with the flight.
+    ConnectEx,
+    /// Windows: `ConnectEx` with the flight and without the option, so that the flight follows an
+    /// ordinary handshake. No Fast Open, but the same operation: for systems that refuse the option,
+    /// as wine does.
+    ConnectExAlone,
 }
 
 /// What happened to the handshake and to the flight.
@@ -59,6 +71,13 @@ pub enum Progress {
     /// The kernel had a cookie and took bytes into the SYN.
     DataInSyn {
         /// How many bytes of the flight it took: at least 1. The rest waits for the handshake.
+        sent: usize,
+    },
+    /// The kernel took bytes of the flight, and sends them in the SYN if it has a cookie or, if it has
+    /// none, behind the handshake; it does not say which. So it is on macOS, iOS, FreeBSD and
+    /// Windows, and with these an attempt carries the flight in any case.
+    Taken {
+        /// How many bytes of the flight it took: at least 1.
         sent: usize,
     },
     /// Fast Open without a cookie: an ordinary handshake that asks for one is under way; no
@@ -84,6 +103,9 @@ pub struct Connecting {
     pub stream: TcpStream,
     /// How far it has come.
     pub progress: Progress,
+    /// What is still under way beside the socket: keep it with the stream, and ask it when the stream
+    /// is first ready. An empty type but on Windows.
+    pub operation: Operation,
 }
 
 /// Starts an attempt: makes a nonblocking socket, sets its options, connects, and for Fast Open
@@ -112,6 +134,7 @@ pub fn connect(
             Ok(Connecting {
                 stream: socket.into(),
                 progress,
+                operation: Operation::plain(),
             })
         }
         Kind::FastOpen => fast_open(addr, None, flight, options),
@@ -146,10 +169,12 @@ fn fast_open(
         return Err(ConnectError::new(Step::Flight, source));
     }
     let socket = open(&addr, options)?;
-    let progress = sys::connect_fast_open(&socket, &SockAddr::from(addr), mechanism, flight)?;
+    let (progress, operation) =
+        sys::connect_fast_open(&socket, &SockAddr::from(addr), mechanism, flight)?;
     Ok(Connecting {
         stream: socket.into(),
         progress,
+        operation: Operation::dialled(operation),
     })
 }
 

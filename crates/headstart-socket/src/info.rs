@@ -1,4 +1,5 @@
-//! What the kernel knows about one connection: `TCP_INFO`, decoded.
+//! What the kernel knows about one connection: `TCP_INFO`, decoded. macOS and iOS have less of it, in
+//! `TCP_CONNECTION_INFO`; other systems have nothing here.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +8,8 @@ use socket2::SockRef;
 
 use crate::sys;
 
-/// Room for the structure of kernels to come; the kernel says how much of it it filled.
-const TCP_INFO_MAX: usize = 512;
-
 /// `TCPI_OPT_SYN_DATA` of `linux/tcp.h`.
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 const OPTION_SYN_DATA: u8 = 32;
 
 /// The state of a connection (RFC 9293 section 3.3.2), numbered as in Linux's `net/tcp_states.h`.
@@ -44,6 +43,7 @@ pub enum State {
 }
 
 impl State {
+    #[cfg(any(target_os = "linux", target_os = "android", test))]
     fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Established,
@@ -83,7 +83,7 @@ pub enum FastOpenFailure {
 
 /// Facts about one connection at one moment.
 ///
-/// Fields that are `Option` are absent where the kernel is too old for them.
+/// Fields that are `Option` are absent where the kernel does not tell them, or is too old for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
@@ -95,11 +95,11 @@ pub struct TcpInfo {
     /// What went wrong with Fast Open on the dialling side. Zero in the kernel is `None` here,
     /// so before Linux 5.5 it is always `None`.
     pub fast_open_failure: Option<FastOpenFailure>,
-    /// Timeouts in a row without an acknowledgement since.
+    /// Timeouts in a row without an acknowledgement since. Zero but on Linux.
     pub timeouts: u8,
     /// Segments retransmitted over the connection's life.
     pub retransmits: u32,
-    /// Segments sent and not yet acknowledged, the SYN or FIN included.
+    /// Segments sent and not yet acknowledged, the SYN or FIN included. Zero but on Linux.
     pub unacked: u32,
     /// The smoothed round trip time; zero before the first sample.
     pub rtt: Duration,
@@ -129,14 +129,12 @@ impl TcpInfo {
     /// crate reads; [`InvalidData`](io::ErrorKind::InvalidData) if the kernel's answer is too short
     /// to hold even the facts of Linux 2.6; otherwise the system's.
     pub fn of<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<Self> {
-        let mut buffer = [0; TCP_INFO_MAX];
-        let filled = sys::tcp_info(&socket.into(), &mut buffer)?;
-        Self::decode(buffer.get(..filled).unwrap_or(&buffer))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "TCP_INFO is too short"))
+        sys::tcp_info(&socket.into())
     }
 
     /// Reads `struct tcp_info` of `linux/tcp.h` by offset, as far as it goes.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    #[cfg(any(target_os = "linux", target_os = "android", test))]
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let micros = |offset| u32_at(bytes, offset).map(|us| Duration::from_micros(us.into()));
         Some(Self {
             state: State::from_number(*bytes.first()?),
@@ -161,6 +159,7 @@ impl TcpInfo {
 }
 
 /// The two-bit field `tcpi_fastopen_client_fail`, after one bit, in C's order of bit-fields.
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 fn client_fail(byte: u8) -> Option<FastOpenFailure> {
     let bits = if cfg!(target_endian = "big") {
         byte >> 5
@@ -175,6 +174,7 @@ fn client_fail(byte: u8) -> Option<FastOpenFailure> {
     }
 }
 
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes
         .get(offset..)?
@@ -182,6 +182,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
         .map(|b| u32::from_ne_bytes(*b))
 }
 
+#[cfg(any(target_os = "linux", target_os = "android", test))]
 fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     bytes
         .get(offset..)?
@@ -192,6 +193,8 @@ fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TCP_INFO_MAX: usize = 512;
 
     #[test]
     fn every_length_is_decoded_or_refused_whole() {
@@ -266,6 +269,22 @@ mod tests {
         for (number, state) in (0..).zip(named) {
             assert_eq!(State::from_number(number), state);
         }
+    }
+
+    /// Bit-fields are laid out from the other end on big-endian machines.
+    #[cfg(target_endian = "big")]
+    #[test]
+    fn client_fail_is_bits_five_and_six() {
+        assert_eq!(client_fail(0b1001_1111), None);
+        assert_eq!(client_fail(0b0010_0000), Some(FastOpenFailure::NoCookie));
+        assert_eq!(
+            client_fail(0b1100_0000),
+            Some(FastOpenFailure::DataNotAcked)
+        );
+        assert_eq!(
+            client_fail(0b0110_0000),
+            Some(FastOpenFailure::SynRetransmitted)
+        );
     }
 
     #[cfg(target_endian = "little")]

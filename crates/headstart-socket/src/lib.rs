@@ -23,7 +23,7 @@
 //! let flight = b"hello";
 //! let (attempt, sent) = match connect(addr, Kind::FastOpen, flight, &Options::new()) {
 //!     Ok(attempt) => match attempt.progress {
-//!         Progress::DataInSyn { sent } => (attempt, sent),
+//!         Progress::DataInSyn { sent } | Progress::Taken { sent } => (attempt, sent),
 //!         // No cookie yet: this handshake brings one, for the next time.
 //!         _ => (attempt, 0),
 //!     },
@@ -49,8 +49,9 @@
 //!
 //! # Platforms
 //!
-//! Linux and Android have Fast Open. Elsewhere on Unix and on Windows there is plain TCP, and asking
-//! for Fast Open is an error that says so ([`NoFastOpen::Platform`]).
+//! Linux, Android, macOS, iOS, FreeBSD and Windows have Fast Open, each by its own [`Mechanism`].
+//! Elsewhere on Unix there is plain TCP, and asking for Fast Open is an error that says so
+//! ([`NoFastOpen::Platform`]). `docs/platforms.md` of the repository says what was run, and where.
 #![cfg_attr(
     not(test),
     deny(
@@ -65,6 +66,7 @@ mod connect;
 mod errors;
 mod info;
 mod listen;
+mod operation;
 mod options;
 pub mod status;
 mod stream;
@@ -80,6 +82,7 @@ pub use listen::{
     CookieKey, ListenOptions, ListenerFastOpen, Listening, QueueLen, accepted, came_by_fast_open,
     listen, set_cookie_key,
 };
+pub use operation::Operation;
 pub use options::{Hook, Options};
 pub use socket2;
 pub use stream::{close_abortively, make_close_abortive, peek, shutdown_write, take_error};

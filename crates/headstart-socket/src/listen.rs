@@ -7,16 +7,15 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, SockAddr, SockRef, Socket};
 
 use crate::errors::{ListenError, Step};
-use crate::info::TcpInfo;
 use crate::options::Options;
-use crate::status::FastOpenSysctl;
+use crate::status::Switches;
 use crate::sys;
 
 /// The largest queue one can ask for; kernels cut it down to their own limit.
 const LARGEST: u32 = i32::MAX as u32;
 
 /// How many Fast Open connections may be pending: accepted with their data before their handshake
-/// has ended.
+/// has ended. Where the system sets the length by itself (macOS, FreeBSD, Windows), any but 0 is on.
 ///
 /// Requests beyond it get an ordinary handshake. One that is reset before its handshake ends holds
 /// its place for 60 s (RFC 7413 section 5.1), so short queues are easily filled by others.
@@ -172,17 +171,18 @@ pub enum ListenerFastOpen {
     },
     /// No, as was asked for.
     Off,
-    /// No: the option is set, but bit 0x2 of the sysctl `net.ipv4.tcp_fastopen` is missing in this
-    /// network namespace. It will be on as soon as that bit is set.
+    /// No: the option is set, but the system has Fast Open switched off for servers; on Linux, bit 0x2
+    /// of the sysctl `net.ipv4.tcp_fastopen` is missing in this network namespace. It will be on as
+    /// soon as that is switched on.
     SwitchedOff {
         /// The queue as the kernel has set it, in connections.
         queue: u32,
     },
-    /// Perhaps: the option is set, but the sysctl could not be read.
+    /// Perhaps: the option is set, but whether the system has it switched on could not be read.
     Unverified {
         /// The queue as the kernel has set it, in connections.
         queue: u32,
-        /// Why the sysctl could not be read.
+        /// Why that could not be read.
         error: io::Error,
     },
     /// No: the system refused.
@@ -213,10 +213,8 @@ impl fmt::Display for ListenerFastOpen {
                 own_key: true,
             } => write!(f, "on, queue {queue}, own cookie key"),
             Self::Off => f.write_str("off, as asked"),
-            Self::SwitchedOff { .. } => {
-                f.write_str("off: net.ipv4.tcp_fastopen lacks 0x2 in this network namespace")
-            }
-            Self::Unverified { error, .. } => write!(f, "set, sysctl unreadable: {error}"),
+            Self::SwitchedOff { .. } => write!(f, "off: {}", sys::SERVER_SWITCH),
+            Self::Unverified { error, .. } => write!(f, "set, but is it switched on? {error}"),
             Self::Refused { option, error } => write!(f, "off: option {option}: {error}"),
         }
     }
@@ -245,8 +243,14 @@ pub fn listen(addr: SocketAddr, options: &ListenOptions) -> Result<Listening, Li
         .bind(&SockAddr::from(addr))
         .map_err(|e| (Step::Bind, e))?;
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-    let refusal = before_listening(&socket, options).err();
+    let mut refusal = match sys::QUEUE_AFTER_LISTEN {
+        false => set_fast_open(&socket, options).err(),
+        true => None,
+    };
     socket.listen(backlog).map_err(|e| (Step::Listen, e))?;
+    if sys::QUEUE_AFTER_LISTEN {
+        refusal = set_fast_open(&socket, options).err();
+    }
     let fast_open = match refusal {
         None => after_listening(&socket, options),
         Some((option, error)) => {
@@ -287,13 +291,15 @@ pub fn accepted<'a>(stream: impl Into<SockRef<'a>>, options: &Options) -> io::Re
         .map_err(|failure| ListenError::from(failure).into())
 }
 
-/// Whether an accepted connection brought data in its SYN.
+/// Whether an accepted connection brought data in its SYN. FreeBSD says so also of one that asked
+/// for Fast Open and fell back to an ordinary handshake.
 ///
 /// # Errors
 ///
-/// As [`TcpInfo::of`].
+/// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say (Windows, and where
+/// there is no Fast Open); otherwise the system's.
 pub fn came_by_fast_open<'a>(stream: impl Into<SockRef<'a>>) -> io::Result<bool> {
-    TcpInfo::of(stream).map(|info| info.syn_data_acked)
+    sys::came_by_fast_open(&stream.into())
 }
 
 fn prepare(
@@ -316,7 +322,7 @@ fn prepare(
 }
 
 /// Key first: a listener without the shared key it was meant to have must not hand out cookies.
-fn before_listening(
+fn set_fast_open(
     socket: &Socket,
     options: &ListenOptions,
 ) -> Result<(), (&'static str, io::Error)> {
@@ -347,13 +353,15 @@ fn after_listening(socket: &Socket, options: &ListenOptions) -> ListenerFastOpen
         Ok(queue) => queue,
         Err(error) => return refused(error),
     };
-    match FastOpenSysctl::read() {
-        Ok(sysctl) if sysctl.server() => ListenerFastOpen::On {
+    let unverified = |error| ListenerFastOpen::Unverified { queue, error };
+    match Switches::read().map(|switches| switches.server) {
+        Ok(Some(true)) => ListenerFastOpen::On {
             queue,
             own_key: options.key.is_some(),
         },
-        Ok(_) => ListenerFastOpen::SwitchedOff { queue },
-        Err(error) => ListenerFastOpen::Unverified { queue, error },
+        Ok(Some(false)) => ListenerFastOpen::SwitchedOff { queue },
+        Ok(None) => unverified(io::ErrorKind::Unsupported.into()),
+        Err(error) => unverified(error),
     }
 }
 

@@ -1,7 +1,10 @@
-//! What the kernel says about Fast Open in *this thread's* network namespace. Reads only: no
-//! function here changes a setting.
+//! What the kernel says about Fast Open, on Linux in *this thread's* network namespace. Reads only:
+//! no function here changes a setting.
 //!
-//! A container, and a thread that moved, has settings and counters of its own; `/proc/net` would show
+//! [`Switches`] says it for any platform; the rest is there where the platform has it, and elsewhere
+//! an error of kind [`Unsupported`](io::ErrorKind::Unsupported).
+//!
+//! On Linux a container, and a thread that moved, has settings and counters of its own; `/proc/net` would show
 //! those of the process's first thread, so `/proc/thread-self/net` is read.
 
 use std::io;
@@ -9,7 +12,37 @@ use std::time::Duration;
 
 use crate::sys;
 
-/// The bits of `net.ipv4.tcp_fastopen` (`Documentation/networking/ip-sysctl.rst`).
+/// Whether the system lets either side do Fast Open, by whatever settings it has for that.
+///
+/// | platform | setting |
+/// |---|---|
+/// | Linux, Android | `net.ipv4.tcp_fastopen`, bits 0x1 and 0x2, of the network namespace |
+/// | macOS, iOS | `net.inet.tcp.fastopen`, bits 0x1 and 0x2 |
+/// | FreeBSD | `net.inet.tcp.fastopen.client_enable` and `.server_enable`, of the jail or host |
+/// | Windows, others | none that can be read |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Switches {
+    /// Whether this side may dial with Fast Open; `None` if the system does not say.
+    pub client: Option<bool>,
+    /// Whether listeners with the option accept Fast Open; `None` if the system does not say.
+    pub server: Option<bool>,
+}
+
+impl Switches {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where there are none; the system's if they cannot
+    /// be read; [`InvalidData`](io::ErrorKind::InvalidData) if they are not numbers.
+    pub fn read() -> io::Result<Self> {
+        sys::switches()
+    }
+}
+
+/// The bits of `net.ipv4.tcp_fastopen` (`Documentation/networking/ip-sysctl.rst`). macOS and iOS have
+/// the first two, in `net.inet.tcp.fastopen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FastOpenSysctl {
     bits: u32,
@@ -28,7 +61,7 @@ impl FastOpenSysctl {
     /// [`Unsupported`](io::ErrorKind::Unsupported) where there is no such sysctl; the system's if
     /// `/proc` cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if it is not a number.
     pub fn read() -> io::Result<Self> {
-        read_number("net/ipv4/tcp_fastopen").map(Self::from_bits)
+        sys::tcp_fastopen().map(Self::from_bits)
     }
 
     /// The value.
@@ -62,27 +95,29 @@ impl FastOpenSysctl {
     }
 }
 
-/// How long the kernel pauses Fast Open for all peers when it suspects a black hole
-/// (`tcp_fastopen_blackhole_timeout_sec`); doubled with each further suspicion. Zero: never.
+/// How long the kernel pauses Fast Open when it suspects a black hole. Zero: never.
+///
+/// On Linux for all peers (`tcp_fastopen_blackhole_timeout_sec`), and doubled with each further
+/// suspicion; on FreeBSD for the one path (`net.inet.tcp.fastopen.path_disable_time`).
 ///
 /// # Errors
 ///
 /// As [`FastOpenSysctl::read`].
 pub fn blackhole_timeout() -> io::Result<Duration> {
-    read_number("net/ipv4/tcp_fastopen_blackhole_timeout_sec")
-        .map(|seconds| Duration::from_secs(seconds.into()))
+    sys::blackhole_timeout().map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-/// The limit of every backlog and Fast Open queue, in connections (`net.core.somaxconn`).
+/// The limit of every backlog, and on Linux of every Fast Open queue, in connections: on Linux
+/// `net.core.somaxconn`, on macOS `kern.ipc.somaxconn`, on FreeBSD `kern.ipc.soacceptqueue`.
 ///
 /// # Errors
 ///
 /// As [`FastOpenSysctl::read`].
 pub fn somaxconn() -> io::Result<u32> {
-    read_number("net/core/somaxconn")
+    sys::somaxconn()
 }
 
-/// The Fast Open counters of the network namespace, since it was made.
+/// The Fast Open counters of the network namespace, since it was made. Linux only.
 ///
 /// A counter is `None` where the kernel does not have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,12 +149,7 @@ impl Counters {
     /// [`Unsupported`](io::ErrorKind::Unsupported) where there are none; the system's if `/proc`
     /// cannot be read; [`InvalidData`](io::ErrorKind::InvalidData) if it is not in the known form.
     pub fn read() -> io::Result<Self> {
-        Self::parse(&sys::netstat()?).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "netstat counters are not in the known form",
-            )
-        })
+        sys::counters()
     }
 
     /// Finds the counters in the text of `/proc/net/netstat`: pairs of lines with the same prefix,
@@ -167,16 +197,6 @@ impl Counters {
             _ => return None,
         })
     }
-}
-
-fn read_number(name: &str) -> io::Result<u32> {
-    let text = sys::sysctl(name)?;
-    text.trim().parse().map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("sysctl {name} is not a number"),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ pub enum SynData {
     /// The SYN carried none.
     #[default]
     None,
-    /// It carried data, and nothing is known of it yet.
+    /// It carried data if the system had a cookie, and nothing is known of it
+    /// yet.
     Sent,
     /// The data was acknowledged with the SYN.
     Acknowledged,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use headstart_socket::{self as socket, ListenOptions, ListenerFastOpen, Options};
+use headstart_socket::{self as socket, ListenOptions, ListenerFastOpen, Operation, Options};
 
 use super::{SystemRuntime, SystemStream};
 use crate::runtime::{AfterAcceptError, Listener};
@@ -46,7 +46,7 @@ impl<R: SystemRuntime> Listener for SystemListener<R> {
             // This connection cannot be used; the listener is none the worse.
             socket::accepted(R::socket(&stream), &self.options)
                 .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
-            Ok((SystemStream::new(stream), peer))
+            Ok((SystemStream::new(stream, Operation::default()), peer))
         })
     }
 

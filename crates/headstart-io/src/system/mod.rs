@@ -158,14 +158,16 @@ impl<R: SystemRuntime> Runtime for R {
         };
         let started = socket::connect(address, kind, flight, options).map_err(start_error)?;
         let progress = match started.progress {
-            socket::Progress::DataInSyn { sent } => Progress::DataInSyn(sent),
+            socket::Progress::DataInSyn { sent } | socket::Progress::Taken { sent } => {
+                Progress::DataInSyn(sent)
+            }
             socket::Progress::CookieRequest => Progress::CookieRequest,
             socket::Progress::Handshake | socket::Progress::Open => Progress::Handshake,
             // An ordinary handshake with no cookie to fetch: not Fast Open.
             socket::Progress::Paused => return Err(paused()),
         };
         match self.stream(started.stream) {
-            Ok(stream) => Ok((SystemStream::new(stream), progress)),
+            Ok(stream) => Ok((SystemStream::new(stream, started.operation), progress)),
             Err(source) => Err(StartError {
                 failure: failure_of(&source),
                 not_had: true,

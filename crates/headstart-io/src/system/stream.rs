@@ -3,10 +3,10 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::ops::Deref;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use headstart_socket as socket;
+use headstart_socket::{self as socket, Operation};
 
 use super::{Direction, SystemRuntime};
 use crate::runtime::Stream;
@@ -15,11 +15,18 @@ use crate::runtime::Stream;
 #[derive(Debug)]
 pub struct SystemStream<R: SystemRuntime> {
     stream: R::TcpStream,
+    /// Drops after the stream, which ends it.
+    operation: Operation,
 }
 
 impl<R: SystemRuntime> SystemStream<R> {
-    pub(super) fn new(stream: R::TcpStream) -> Self {
-        Self { stream }
+    pub(super) fn new(stream: R::TcpStream, operation: Operation) -> Self {
+        Self { stream, operation }
+    }
+
+    /// Whether what opens it beside its socket is over: `WouldBlock`, not yet.
+    fn finish(&self) -> io::Result<()> {
+        self.operation.finish(R::socket(&self.stream))
     }
 
     /// For adapters: the runtime's own stream.
@@ -40,7 +47,8 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     type Inner = R::Inner;
 
     fn into_inner(self) -> Result<R::Inner, Self> {
-        R::into_inner(self.stream).map_err(Self::new)
+        let operation = self.operation;
+        R::into_inner(self.stream).map_err(|stream| Self::new(stream, operation))
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -48,11 +56,21 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        R::poll_ready(&self.stream, Direction::Write, cx)
+        loop {
+            ready!(R::poll_ready(&self.stream, Direction::Write, cx))?;
+            match R::try_io(&self.stream, Direction::Write, || self.finish()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // How it went, `take_error` tells.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     fn try_peek(&self) -> io::Result<usize> {
-        let peek = || socket::peek(R::socket(&self.stream));
+        let peek = || {
+            self.finish()?;
+            socket::peek(R::socket(&self.stream))
+        };
         match R::try_io(&self.stream, Direction::Read, peek) {
             // The runtime may not have heard yet what the kernel knows.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => peek(),
@@ -73,11 +91,12 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     }
 
     fn take_error(&self) -> io::Result<()> {
+        self.finish()?;
         R::socket(&self.stream).take_error()?.map_or(Ok(()), Err)
     }
 
     fn syn_data_acked(&self) -> io::Result<bool> {
-        socket::came_by_fast_open(R::socket(&self.stream))
+        self.operation.syn_data_acked(R::socket(&self.stream))
     }
 
     fn bytes_acked(&self) -> io::Result<u64> {
@@ -86,6 +105,7 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
+        self.finish()?;
         socket::shutdown_write(R::socket(&self.stream))
     }
 

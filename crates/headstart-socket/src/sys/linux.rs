@@ -3,14 +3,19 @@
 use std::ffi::c_int;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::not_here;
+pub(crate) use super::posix::{PEEK_FLAGS, connect, set_reuse_address, set_reuse_port};
+use super::posix::{retry_interrupted, under_way};
+use super::sockopt::{get_bytes, set_bytes, set_int};
+pub(crate) use super::unowned::Operation;
 use crate::connect::{Mechanism, Progress};
 use crate::errors::{ConnectError, NoFastOpen, Step};
 use crate::info::{FastOpenFailure, TcpInfo};
+use crate::status::{Counters, FastOpenSysctl, Switches};
 
 // From `linux/tcp.h`, `linux/socket.h` and `linux/in.h`; not all C libraries have all of them.
 const TCP_FASTOPEN: c_int = 23;
@@ -19,24 +24,21 @@ const TCP_FASTOPEN_KEY: c_int = 33;
 const MSG_FASTOPEN: c_int = 0x2000_0000;
 const IP_BIND_ADDRESS_NO_PORT: c_int = 24;
 
+/// Room for the `tcp_info` of kernels to come; the kernel says how much of it it filled.
+const TCP_INFO_MAX: usize = 512;
+
 /// The first Linux whose `TCP_INFO` says why Fast Open sent no data.
 const CLIENT_FAIL_SINCE: (u32, u32) = (5, 5);
 
-/// Flags with which `recv` looks at a byte without waiting.
-pub(crate) const PEEK_FLAGS: c_int = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+/// The Fast Open queue is set before a listener listens, so that it never listens without.
+pub(crate) const QUEUE_AFTER_LISTEN: bool = false;
+
+/// What keeps listeners from Fast Open if [`switches`] says that servers have it off.
+pub(crate) const SERVER_SWITCH: &str = "net.ipv4.tcp_fastopen lacks 0x2 in this network namespace";
 
 /// Makes a nonblocking socket.
 pub(crate) fn socket(domain: Domain) -> io::Result<Socket> {
     Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))
-}
-
-/// Starts an ordinary handshake.
-pub(crate) fn connect(socket: &Socket, addr: &SockAddr) -> Result<Progress, ConnectError> {
-    match socket.connect(addr) {
-        Ok(()) => Ok(Progress::Open),
-        Err(e) if under_way(&e) => Ok(Progress::Handshake),
-        Err(e) => Err(ConnectError::new(Step::Connect, e)),
-    }
 }
 
 /// Starts a handshake with the flight in its SYN, if the kernel has a cookie.
@@ -45,10 +47,11 @@ pub(crate) fn connect_fast_open(
     addr: &SockAddr,
     mechanism: Option<Mechanism>,
     flight: &[u8],
-) -> Result<Progress, ConnectError> {
-    match mechanism {
+) -> Result<(Progress, Operation), ConnectError> {
+    let progress = match mechanism {
         Some(Mechanism::FastOpenConnect) => deferred_connect(socket, addr, flight),
         Some(Mechanism::MsgFastOpen) => send_with_address(socket, addr, flight),
+        Some(_) => Err(not_here()),
         None => match deferred_connect(socket, addr, flight) {
             // Nothing was sent yet, so the socket is as good as new.
             Err(e) if e.no_fast_open() == Some(NoFastOpen::Kernel) => {
@@ -56,7 +59,8 @@ pub(crate) fn connect_fast_open(
             }
             result => result,
         },
-    }
+    };
+    progress.map(|progress| (progress, Operation))
 }
 
 /// `TCP_FASTOPEN_CONNECT`: with a cookie `connect` returns 0 and sends nothing, and the first
@@ -93,20 +97,6 @@ fn send_with_address(
         Ok(sent) => Ok(Progress::DataInSyn { sent }),
         Err(e) if under_way(&e) => Ok(without_data(socket)),
         Err(e) => Err(fast_open_error(Step::Send, e)),
-    }
-}
-
-fn under_way(error: &io::Error) -> bool {
-    // An interrupted `connect` goes on by itself (connect(2)).
-    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
-}
-
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 
@@ -162,16 +152,6 @@ pub(crate) fn defer_port_choice(socket: &Socket) {
     let _ = set_int(socket, libc::IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 }
 
-/// Lets a listener start while old connections of its port linger.
-pub(crate) fn set_reuse_address(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_address(true)
-}
-
-/// Lets several listeners share a port.
-pub(crate) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
 /// Sets the Fast Open queue of a listener, before or after it listens.
 pub(crate) fn set_fast_open_queue(socket: &Socket, length: u32) -> io::Result<()> {
     let length = c_int::try_from(length).unwrap_or(c_int::MAX);
@@ -190,63 +170,68 @@ pub(crate) fn set_cookie_key(socket: &Socket, key: &[u8]) -> io::Result<()> {
     set_bytes(socket, libc::IPPROTO_TCP, TCP_FASTOPEN_KEY, key)
 }
 
-/// Reads `TCP_INFO`; how many bytes the kernel filled.
-pub(crate) fn tcp_info(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-    get_bytes(socket, libc::IPPROTO_TCP, libc::TCP_INFO, buffer)
+/// Reads `TCP_INFO`.
+pub(crate) fn tcp_info(socket: &Socket) -> io::Result<TcpInfo> {
+    let mut buffer = [0; TCP_INFO_MAX];
+    let filled = get_bytes(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut buffer)?;
+    TcpInfo::decode(buffer.get(..filled).unwrap_or(&buffer))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "TCP_INFO is too short"))
 }
 
-/// Reads a sysctl of this thread's network namespace.
-pub(crate) fn sysctl(name: &str) -> io::Result<String> {
-    fs::read_to_string(format!("/proc/sys/{name}"))
+/// Whether an accepted connection brought data in its SYN.
+pub(crate) fn came_by_fast_open(socket: &Socket) -> io::Result<bool> {
+    tcp_info(socket).map(|info| info.syn_data_acked)
+}
+
+/// Whether the peer acknowledged data in the SYN.
+pub(crate) fn syn_data_acked(socket: &Socket) -> io::Result<bool> {
+    tcp_info(socket).map(|info| info.syn_data_acked)
+}
+
+/// What the sysctl says of either side, in this thread's network namespace.
+pub(crate) fn switches() -> io::Result<Switches> {
+    let sysctl = FastOpenSysctl::from_bits(tcp_fastopen()?);
+    Ok(Switches {
+        client: Some(sysctl.client()),
+        server: Some(sysctl.server()),
+    })
+}
+
+/// The bits of the sysctl.
+pub(crate) fn tcp_fastopen() -> io::Result<u32> {
+    read_number("net/ipv4/tcp_fastopen")
+}
+
+/// For how long Fast Open pauses when the kernel suspects a black hole, in seconds.
+pub(crate) fn blackhole_timeout() -> io::Result<u32> {
+    read_number("net/ipv4/tcp_fastopen_blackhole_timeout_sec")
+}
+
+/// The limit of backlogs and Fast Open queues.
+pub(crate) fn somaxconn() -> io::Result<u32> {
+    read_number("net/core/somaxconn")
 }
 
 /// Reads the extended counters of this thread's network namespace.
-pub(crate) fn netstat() -> io::Result<String> {
-    fs::read_to_string("/proc/thread-self/net/netstat")
-}
-
-fn set_int(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    set_bytes(socket, level, name, &value.to_ne_bytes())
-}
-
-fn set_bytes(socket: &Socket, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads
-    // `length` bytes from `value`, which is that long.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            value.as_ptr().cast(),
-            length,
+pub(crate) fn counters() -> io::Result<Counters> {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
+    Counters::parse(&text).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "netstat counters are not in the known form",
         )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    })
 }
 
-fn get_bytes(socket: &Socket, level: c_int, name: c_int, value: &mut [u8]) -> io::Result<usize> {
-    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel writes at
-    // most `length` bytes to `value`, which is that long, and their number to `length`.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            value.as_mut_ptr().cast(),
-            &mut length,
+/// Reads a sysctl of this thread's network namespace.
+fn read_number(name: &str) -> io::Result<u32> {
+    let text = fs::read_to_string(format!("/proc/sys/{name}"))?;
+    text.trim().parse().map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("sysctl {name} is not a number"),
         )
-    };
-    if result == 0 {
-        Ok(length as usize)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    })
 }
 
 #[cfg(test)]

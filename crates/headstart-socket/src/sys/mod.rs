@@ -3,13 +3,36 @@
 //!
 //! To add a platform, write its file and name it here. `connect_fast_open` gets the flight together
 //! with the address, so that systems whose first write starts the handshake fit in: `connectx`,
-//! `sendto` with an address, `ConnectEx`.
+//! `sendto` with an address, `ConnectEx`. What such a system still needs while the handshake is
+//! under way is its `Operation`.
+
+use std::io;
+
+use crate::errors::{ConnectError, NoFastOpen, Step};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "linux.rs"]
 mod platform;
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(target_vendor = "apple")]
+#[path = "apple.rs"]
+mod platform;
+
+#[cfg(target_os = "freebsd")]
+#[path = "freebsd.rs"]
+mod platform;
+
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod platform;
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_vendor = "apple",
+    windows
+)))]
 #[path = "plain.rs"]
 mod platform;
 
@@ -17,8 +40,37 @@ mod platform;
 #[cfg_attr(windows, path = "errno_windows.rs")]
 pub(crate) mod errno;
 
+#[cfg(any(target_vendor = "apple", test))]
+mod apple_info;
+#[cfg(windows)]
+mod connect_ex;
+#[cfg(unix)]
+mod posix;
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_vendor = "apple"
+))]
+mod sockopt;
+#[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
+mod sysctl;
+#[cfg(unix)]
+mod unowned;
+
 pub(crate) use platform::{
-    PEEK_FLAGS, connect, connect_fast_open, defer_port_choice, fast_open_queue, netstat,
-    set_cookie_key, set_fast_open_queue, set_mark, set_reuse_address, set_reuse_port, socket,
-    sysctl, tcp_info,
+    Operation, PEEK_FLAGS, QUEUE_AFTER_LISTEN, SERVER_SWITCH, blackhole_timeout, came_by_fast_open,
+    connect, connect_fast_open, counters, defer_port_choice, fast_open_queue, set_cookie_key,
+    set_fast_open_queue, set_mark, set_reuse_address, set_reuse_port, socket, somaxconn, switches,
+    syn_data_acked, tcp_fastopen, tcp_info,
 };
+
+/// What is asked for is another platform's.
+fn unsupported() -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
+
+/// There is no Fast Open here, or not by this mechanism.
+fn not_here() -> ConnectError {
+    ConnectError::no_fast_open_because(Step::Connect, unsupported(), NoFastOpen::Platform)
+}
