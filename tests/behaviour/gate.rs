@@ -257,7 +257,7 @@ fn raced_copies_meet_one_handler() -> Outcome {
         Family::V4,
         framing,
         settings,
-        common::echo,
+        common::server::echo,
     )?;
     let mut raced = 0;
     for _ in 0..10 {

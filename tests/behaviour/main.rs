@@ -43,7 +43,10 @@ fn main() {
     if !common::lab_or_skip() {
         return;
     }
-    let alone = limits::tests();
+    let alone: Vec<_> = limits::tests()
+        .into_iter()
+        .map(|test| ("limits", test))
+        .collect();
     if let Some(name) = std::env::var_os(support::ALONE) {
         support::run_alone(&alone, &name);
     }
@@ -63,7 +66,7 @@ fn main() {
     trials.extend(
         alone
             .into_iter()
-            .map(|test| support::trial_alone("limits", test)),
+            .map(|(module, test)| support::trial_alone(module, test)),
     );
     libtest_mimic::run(&arguments, trials).exit();
 }

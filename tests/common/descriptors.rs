@@ -1,5 +1,6 @@
 //! Descriptors: counting them, and running out of them. For tests that have a
 //! process of their own.
+#![allow(dead_code, reason = "every test binary uses its own part")]
 
 use std::io;
 

@@ -1,4 +1,5 @@
 //! How tests run, and what they wait for.
+#![allow(dead_code, reason = "every test binary uses its own part")]
 
 use std::ffi::OsStr;
 use std::future::Future;
@@ -16,8 +17,7 @@ use crate::common::Outcome;
 
 /// Round trip of labs in which time is of the matter.
 pub const RTT: Duration = Duration::from_millis(50);
-/// Longest that anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub use crate::common::PATIENCE;
 /// Set to the name of a test that is to run in a process of its own.
 pub const ALONE: &str = "HEADSTART_TEST_ALONE";
 /// Where cookies are fetched, so that no test's server sees it.
@@ -34,7 +34,20 @@ macro_rules! tests {
         }
     };
 }
+#[allow(unused_imports, reason = "every test binary uses its own part")]
 pub(crate) use tests;
+
+/// Lists a module's tests that are for any runtime.
+#[allow(unused_macros, reason = "every test binary uses its own part")]
+macro_rules! tests_of {
+    ($runtime:ident: $($name:ident),+ $(,)?) => {
+        pub fn tests<$runtime: crate::common::runtimes::Rt>() -> Vec<crate::harness::Test> {
+            vec![$((stringify!($name), $name::<$runtime> as fn() -> crate::common::Outcome)),+]
+        }
+    };
+}
+#[allow(unused_imports, reason = "every test binary uses its own part")]
+pub(crate) use tests_of;
 
 /// A test that shares this process.
 pub fn trial(module: &str, (name, test): Test) -> Trial {
@@ -45,9 +58,10 @@ pub fn trial(module: &str, (name, test): Test) -> Trial {
 
 /// A test that has a process of its own.
 pub fn trial_alone(module: &str, (name, _): Test) -> Trial {
-    Trial::test(format!("{module}::{name}"), move || {
+    let full = format!("{module}::{name}");
+    Trial::test(full.clone(), move || {
         let done = Command::new(std::env::current_exe()?)
-            .env(ALONE, name)
+            .env(ALONE, &full)
             .output()?;
         if done.status.success() {
             return Ok(());
@@ -59,9 +73,12 @@ pub fn trial_alone(module: &str, (name, _): Test) -> Trial {
 }
 
 /// Runs one test and ends the process.
-pub fn run_alone(tests: &[Test], name: &OsStr) -> ! {
-    let result = match tests.iter().find(|(known, _)| OsStr::new(known) == name) {
-        Some((_, test)) => test(),
+pub fn run_alone(tests: &[(&str, Test)], name: &OsStr) -> ! {
+    let found = tests
+        .iter()
+        .find(|(module, (known, _))| OsStr::new(&format!("{module}::{known}")) == name);
+    let result = match found {
+        Some((_, (_, test))) => test(),
         None => Err("no such test".into()),
     };
     if let Err(error) = result {

@@ -1,23 +1,24 @@
 //! A lab with an echo behind a gate on its server, and a place for clients.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
-use std::future::Future;
+pub mod conn;
+pub mod runtimes;
+pub mod server;
+
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use headstart::tokio::{Admitted, Dialer, DialerBuilder, Gate, GateBuilder, RaceStream};
-use headstart::{Framing, GateCounters, Peer};
-use headstart_lab::{Family, Host, Lab};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use headstart::Peer;
+use headstart::tokio::{Dialer, DialerBuilder};
+use headstart_lab::Lab;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+
+use conn::Conn;
 
 /// Port of the server.
 pub const PORT: u16 = 7413;
+/// Longest that anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What a test returns: `Err` with words fails it.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -61,130 +62,8 @@ pub fn on_client<T: Send>(
     lab.client().run(|| runtime()?.block_on(client()))?
 }
 
-/// A gate on a host of the lab, every admitted connection given to a handler.
-pub struct Server {
-    pub address: SocketAddr,
-    handled: Arc<AtomicUsize>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<io::Result<GateCounters>>>,
-}
-
-impl Server {
-    /// A gate whose handler echoes until end of file.
-    pub fn echo(lab: &Lab, host: &Host, family: Family, framing: Framing) -> io::Result<Self> {
-        Self::start(lab, host, family, framing, |gate| gate, echo)
-    }
-
-    /// The same behind a gate that debounces first-come and pairs nothing.
-    pub fn first_come(
-        lab: &Lab,
-        host: &Host,
-        family: Family,
-        framing: Framing,
-    ) -> io::Result<Self> {
-        Self::start(lab, host, family, framing, |gate| gate.pairing(false), echo)
-    }
-
-    /// A gate with settings and a handler of the test's.
-    pub fn start<H, F>(
-        lab: &Lab,
-        host: &Host,
-        family: Family,
-        framing: Framing,
-        settings: impl FnOnce(GateBuilder) -> GateBuilder + Send + 'static,
-        handler: H,
-    ) -> io::Result<Self>
-    where
-        H: Fn(Admitted) -> F + Send + 'static,
-        F: Future<Output = io::Result<()>> + Send + 'static,
-    {
-        let address = SocketAddr::new(lab.server_addr(family), PORT);
-        Self::start_at(address, host, framing, settings, handler)
-    }
-
-    /// The same at an address of the test's.
-    pub fn start_at<H, F>(
-        address: SocketAddr,
-        host: &Host,
-        framing: Framing,
-        settings: impl FnOnce(GateBuilder) -> GateBuilder + Send + 'static,
-        handler: H,
-    ) -> io::Result<Self>
-    where
-        H: Fn(Admitted) -> F + Send + 'static,
-        F: Future<Output = io::Result<()>> + Send + 'static,
-    {
-        let handled = Arc::new(AtomicUsize::new(0));
-        let count = handled.clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready, is_ready) = mpsc::channel();
-        let thread = host.spawn(move || {
-            runtime()?.block_on(async move {
-                let gate = settings(Gate::builder(framing)?).bind(address)?;
-                let _ = ready.send(());
-                let serve = async {
-                    loop {
-                        let admitted = gate.accept().await?;
-                        count.fetch_add(1, Ordering::SeqCst);
-                        tokio::spawn(handler(admitted));
-                    }
-                };
-                tokio::select! {
-                    result = serve => { let result: io::Result<()> = result; result? }
-                    _ = stopped => {}
-                }
-                Ok(gate.counters())
-            })
-        })?;
-        is_ready
-            .recv()
-            .map_err(|_| io::Error::other("the server did not start"))?;
-        Ok(Self {
-            address,
-            handled,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    /// How often the handler was called since the last time this was asked.
-    pub fn handled(&self) -> usize {
-        self.handled.swap(0, Ordering::SeqCst)
-    }
-
-    /// Stops it; what its gate did.
-    pub fn stop(mut self) -> io::Result<GateCounters> {
-        self.halt().unwrap_or(Err(io::ErrorKind::NotFound.into()))
-    }
-
-    fn halt(&mut self) -> Option<io::Result<GateCounters>> {
-        drop(self.stop.take());
-        let thread = self.thread.take()?;
-        Some(
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the server panicked"))),
-        )
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.halt();
-    }
-}
-
-/// Sends back what comes until end of file.
-pub async fn echo(mut admitted: Admitted) -> io::Result<()> {
-    let mut buf = vec![0; 64 * 1024];
-    loop {
-        match admitted.stream.read(&mut buf).await? {
-            0 => break,
-            got => admitted.stream.write_all(&buf[..got]).await?,
-        }
-    }
-    admitted.stream.shutdown().await
-}
+/// A server on tokio.
+pub type Server = server::Server<runtimes::TokioOne>;
 
 /// A dialer that races under a Token.
 pub fn token_dialer() -> io::Result<DialerBuilder> {
@@ -199,7 +78,7 @@ pub fn pattern(length: usize, seed: u8) -> Vec<u8> {
 }
 
 /// Writes a first flight, waits for its echo, and compares.
-pub async fn exchange(stream: &mut RaceStream, flight: &[u8]) -> io::Result<()> {
+pub async fn exchange(stream: &mut impl Conn, flight: &[u8]) -> io::Result<()> {
     stream.write_all(flight).await?;
     let mut echo = vec![0; flight.len()];
     stream.read_exact(&mut echo).await?;

@@ -7,7 +7,10 @@ use headstart::core::race::{AttemptKind, Exit, NotStarted, Outcome as Out, Repor
 use headstart::{Framing, Peer};
 use headstart_lab::{Family, Lab, Rule};
 
-use crate::common::{self, Outcome, Server, ensure};
+use crate::common::conn::Race;
+use crate::common::runtimes::{Here, Rt};
+use crate::common::server::Server;
+use crate::common::{self, Outcome, ensure};
 use crate::expect::{Expected, with_fast_open, without_fast_open};
 
 const RTT: Duration = Duration::from_millis(50);
@@ -35,23 +38,23 @@ struct Dial {
 }
 
 impl Cell {
-    pub fn name(&self) -> String {
+    pub fn name(&self, runtime: &str) -> String {
         let on = |on| if on { "on" } else { "off" };
         let family = format!("{:?}", self.family).to_lowercase();
         format!(
-            "{family}::client-{}::server-{}::{}",
+            "{runtime}::{family}::client-{}::server-{}::{}",
             on(self.client),
             on(self.server),
             self.rule
         )
     }
 
-    pub fn run(self) -> Outcome {
+    pub fn run<X: Rt>(self) -> Outcome {
         let lab = common::lab(RTT)?;
         lab.client().set_fast_open(u32::from(self.client))?;
-        let server = Server::echo(&lab, lab.server(), self.family, Framing::token())?;
+        let server = Server::<X>::echo(&lab, lab.server(), self.family, Framing::token())?;
         let second = match self.rule {
-            Rule::Balance => Some(Server::echo(
+            Rule::Balance => Some(Server::<X>::echo(
                 &lab,
                 lab.second_server(),
                 self.family,
@@ -89,14 +92,15 @@ impl Cell {
     }
 
     /// Dials over a transparent path until the kernel has the server's cookie.
-    fn fetch_cookie(&self, lab: &Lab, server: &Server) -> Outcome {
+    fn fetch_cookie<X: Rt>(&self, lab: &Lab, server: &Server<X>) -> Outcome {
         if self.rule == Rule::DropSynWithExperimentalOption {
             // A server that gives no cookie makes the client try the older option.
             lab.server().set_fast_open(0)?;
             dial(lab, server)?.result?;
         }
-        lab.server()
-            .set_fast_open(if self.server { 0x3 } else { 0x1 })?;
+        for server in [lab.server(), lab.second_server()] {
+            server.set_fast_open(if self.server { 0x3 } else { 0x1 })?;
+        }
         dial(lab, server)?.result?;
         let second = dial(lab, server)?;
         second.result?;
@@ -172,29 +176,26 @@ impl Expected {
     }
 }
 
-fn dial(lab: &Lab, server: &Server) -> io::Result<Dial> {
+fn dial<X: Rt>(lab: &Lab, server: &Server<X>) -> io::Result<Dial> {
     let address = server.address;
-    common::on_client(lab, async || {
-        let dialer = common::token_dialer()?.peer(Peer::Pairing).build()?;
+    let client = async |here: Here<X>| {
+        let dialer = here.token_dialer().peer(Peer::Pairing).build()?;
         let began = Instant::now();
         let mut stream = dialer.dial(address).await?;
         let flight = common::pattern(FLIGHT, 0);
         let exchange = common::exchange(&mut stream, &flight);
-        let result = match tokio::time::timeout(PATIENCE, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
+        let result = here.until(PATIENCE, exchange).await;
+        let result = result.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         let round_trips = began.elapsed().as_secs_f64() / RTT.as_secs_f64();
         let report = Some(stream.report());
         // A handshake that fetches a cookie outlives its race.
         drop(stream);
-        while dialer.unsettled() > 0 && began.elapsed() < PATIENCE {
-            tokio::time::sleep(RTT / 10).await;
-        }
+        here.until(PATIENCE, dialer.settled()).await;
         Ok(Dial {
             result,
             round_trips,
             report,
         })
-    })
+    };
+    lab.client().run(|| X::block_on(client))?
 }

@@ -1,6 +1,6 @@
 //! The matrix: Fast Open on and off at either end, every middlebox, both IP
-//! versions, on the real kernel. Every cell has its expected winner, round
-//! trips, content and number of handler calls.
+//! versions, every runtime, on the real kernel. Every cell has its expected
+//! winner, round trips, content and number of handler calls.
 
 #![allow(unreachable_pub, reason = "a test binary is all there is")]
 
@@ -17,13 +17,25 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 fn main() {
-    use headstart_lab::{Family, Rule};
-    use libtest_mimic::{Arguments, Failed, Trial};
+    use common::runtimes::{AsyncStdOne, SmolOne, TokioMany, TokioOne};
 
-    let arguments = Arguments::from_args();
+    let arguments = libtest_mimic::Arguments::from_args();
     if !common::lab_or_skip() {
         return;
     }
+    let mut trials = cells::<TokioOne>();
+    trials.extend(cells::<TokioMany>());
+    trials.extend(cells::<SmolOne>());
+    trials.extend(cells::<AsyncStdOne>());
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// The matrix of one runtime.
+#[cfg(target_os = "linux")]
+fn cells<X: common::runtimes::Rt>() -> Vec<libtest_mimic::Trial> {
+    use headstart_lab::{Family, Rule};
+    use libtest_mimic::{Failed, Trial};
+
     let mut trials = Vec::new();
     for family in [Family::V4, Family::V6] {
         for client in [true, false] {
@@ -35,12 +47,13 @@ fn main() {
                         server,
                         rule,
                     };
-                    trials.push(Trial::test(cell.name(), move || {
-                        cell.run().map_err(|error| Failed::from(error.to_string()))
+                    trials.push(Trial::test(cell.name(X::NAME), move || {
+                        cell.run::<X>()
+                            .map_err(|error| Failed::from(error.to_string()))
                     }));
                 }
             }
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

@@ -50,7 +50,10 @@ fn main() {
     if !common::lab_or_skip() {
         return;
     }
-    let alone = crowds::tests();
+    let alone: Vec<_> = crowds::tests()
+        .into_iter()
+        .map(|test| ("crowds", test))
+        .collect();
     if let Some(name) = std::env::var_os(harness::ALONE) {
         harness::run_alone(&alone, &name);
     }
@@ -74,7 +77,7 @@ fn main() {
     trials.extend(
         alone
             .into_iter()
-            .map(|test| harness::trial_alone("crowds", test)),
+            .map(|(module, test)| harness::trial_alone(module, test)),
     );
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -152,7 +152,9 @@ where
         self.pinned().poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_close(cx)
+    /// Sends FIN, which `async-io` leaves to others.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().pinned().poll_flush(cx))?;
+        Poll::Ready(self.shutdown_write())
     }
 }
