@@ -169,7 +169,7 @@ mod bench {
             ready.send(())?;
             let serve = async |gate: &Gate| -> std::io::Result<()> {
                 loop {
-                    tokio::spawn(lab::echo(gate.accept().await?));
+                    tokio::spawn(lab::server::echo(gate.accept().await?));
                 }
             };
             tokio::select! {

@@ -28,7 +28,6 @@ tests![
     r16_an_upload_dropped_at_once_arrives,
     r16_a_drop_is_delivered_beside_a_dead_fast_open,
     r16_drop_without_writing_leaves_no_connection,
-    r16_dropped_reads_lose_nothing,
     r16_halves_do_not_steal_wakes,
     r16_waiting_readers_sleep,
     r16_flush_is_ready_when_a_kernel_holds_the_flight,
@@ -262,42 +261,6 @@ fn r16_drop_without_writing_leaves_no_connection() -> Outcome {
     Ok(())
 }
 
-fn r16_dropped_reads_lose_nothing() -> Outcome {
-    let lab = common::lab(RTT / 5)?;
-    fetch_cookie(&lab, Family::V4)?;
-    let server = Server::echo(&lab, lab.server(), Family::V4, Framing::token())?;
-    let bytes = pattern(200_000, 3);
-    on_client(&lab, async || {
-        let dialer = token_dialer()?.build()?;
-        let mut stream = dialer.dial(server.address).await?;
-        let (mut sent, mut got) = (0, Vec::new());
-        let began = Instant::now();
-        let mut buf = [0; 1500];
-        while got.len() < bytes.len() && began.elapsed() < PATIENCE {
-            if sent < bytes.len() {
-                tokio::select! {
-                    biased;
-                    wrote = stream.write(&bytes[sent..]) => sent += wrote?,
-                    () = sleep(Duration::from_micros(300)) => {}
-                }
-            }
-            tokio::select! {
-                biased;
-                read = stream.read(&mut buf) => got.extend_from_slice(&buf[..read?]),
-                () = sleep(Duration::from_micros(100)) => {}
-            }
-        }
-        assert!(
-            got == bytes,
-            "{} of {} bytes, sent {sent}",
-            got.len(),
-            bytes.len()
-        );
-        Ok(())
-    })?;
-    Ok(())
-}
-
 fn r16_halves_do_not_steal_wakes() -> Outcome {
     for rule in [Rule::Transparent, Rule::DropSynWithData, Rule::StripOption] {
         let lab = common::lab(RTT / 5)?;
@@ -525,35 +488,6 @@ fn r3_a_server_that_speaks_first_is_heard() -> Outcome {
             "{report:?}"
         );
     }
-    // Through a gate, a Token of no bytes is the first message.
-    drop(bare);
-    let handler = |mut admitted: Admitted| async move {
-        admitted.stream.write_all(b"hello").await?;
-        let mut question = [0; 3];
-        admitted.stream.read_exact(&mut question).await?;
-        assert_eq!(&question, b"you");
-        admitted.stream.write_all(b"too").await
-    };
-    let framing = Framing::token();
-    let server = Server::start(
-        &lab,
-        lab.server(),
-        Family::V4,
-        framing,
-        |gate| gate,
-        handler,
-    )?;
-    let report = on_client(&lab, async || {
-        let mut stream = token_dialer()?.build()?.dial(server.address).await?;
-        let mut greeting = [0; 5];
-        within("a greeting", stream.read_exact(&mut greeting)).await?;
-        stream.write_all(b"you").await?;
-        within("an answer", stream.read_exact(&mut greeting[..3])).await?;
-        assert_eq!(&greeting, b"toolo");
-        Ok(stream.report())
-    })?;
-    ensure!(report.raced() && report.flight == Some(24), "{report:?}");
-    ensure!(server.handled() == 1, "handled more than once");
     Ok(())
 }
 

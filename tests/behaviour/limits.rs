@@ -15,13 +15,9 @@ use tokio::time::sleep;
 
 use crate::common::{self, Outcome, Server, ensure, exchange, on_client, pattern, token_dialer};
 use crate::descriptors::{back_to, descriptors, leave, unlimited};
-use crate::support::{
-    Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, settle, tests, until, within,
-};
+use crate::support::{Bare, Manner, PATIENCE, RTT, attempt, fetch_cookie, tests, until, within};
 
 tests![
-    sequential_races_leak_no_descriptor,
-    concurrent_races_leak_no_descriptor,
     r12_without_a_descriptor_to_spare_plain_runs_alone,
     r12_without_any_descriptor_the_error_is_typed,
     a_gate_survives_running_out_of_descriptors,
@@ -29,66 +25,6 @@ tests![
     a_runtime_that_goes_tells_who_waits,
     a_dropped_dialer_finishes_its_races,
 ];
-
-fn sequential_races_leak_no_descriptor() -> Outcome {
-    const RACES: usize = 1000;
-    let lab = common::lab(Duration::from_millis(1))?;
-    fetch_cookie(&lab, Family::V4)?;
-    let server = Server::echo(&lab, lab.server(), Family::V4, Framing::token())?;
-    let before = descriptors()?;
-    let raced = on_client(&lab, async || {
-        let dialer = token_dialer()?.build()?;
-        let mut raced = 0;
-        for _ in 0..RACES {
-            let mut stream = dialer.dial(server.address).await?;
-            within("an exchange", exchange(&mut stream, &pattern(600, 0))).await?;
-            raced += usize::from(stream.report().raced());
-        }
-        settle(&dialer).await?;
-        assert_eq!(dialer.unsettled(), 0);
-        Ok(raced)
-    })?;
-    ensure!(raced > RACES * 9 / 10, "only {raced} of {RACES} were races");
-    let handled = server.handled();
-    ensure!(handled == RACES, "{handled} handler calls");
-    back_to(before)
-}
-
-fn concurrent_races_leak_no_descriptor() -> Outcome {
-    const RACES: usize = 1000;
-    unlimited()?;
-    let lab = common::lab(RTT / 2)?;
-    fetch_cookie(&lab, Family::V6)?;
-    let server = Server::echo(&lab, lab.server(), Family::V6, Framing::token())?;
-    let before = descriptors()?;
-    lab.client().run(|| -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(3)
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let dialer = token_dialer()?.build()?;
-            let mut races = tokio::task::JoinSet::new();
-            for number in 0..RACES {
-                let (dialer, address) = (dialer.clone(), server.address);
-                races.spawn(async move {
-                    let mut stream = dialer.dial(address).await?;
-                    let flight = pattern(600, number as u8);
-                    within("an exchange", exchange(&mut stream, &flight)).await
-                });
-            }
-            while let Some(done) = races.join_next().await {
-                done??;
-            }
-            settle(&dialer).await?;
-            assert_eq!(dialer.unsettled(), 0);
-            Ok(())
-        })
-    })??;
-    let handled = server.handled();
-    ensure!(handled == RACES, "{handled} handler calls");
-    back_to(before)
-}
 
 fn r12_without_a_descriptor_to_spare_plain_runs_alone() -> Outcome {
     let lab = common::lab(RTT)?;

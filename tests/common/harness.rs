@@ -1,5 +1,10 @@
 //! How tests run, and what they wait for.
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test binary uses its own part"
+)]
 
 use std::ffi::OsStr;
 use std::future::Future;
@@ -34,11 +39,9 @@ macro_rules! tests {
         }
     };
 }
-#[allow(unused_imports, reason = "every test binary uses its own part")]
 pub(crate) use tests;
 
 /// Lists a module's tests that are for any runtime.
-#[allow(unused_macros, reason = "every test binary uses its own part")]
 macro_rules! tests_of {
     ($runtime:ident: $($name:ident),+ $(,)?) => {
         pub fn tests<$runtime: crate::common::runtimes::Rt>() -> Vec<crate::harness::Test> {
@@ -46,7 +49,6 @@ macro_rules! tests_of {
         }
     };
 }
-#[allow(unused_imports, reason = "every test binary uses its own part")]
 pub(crate) use tests_of;
 
 /// A test that shares this process.

@@ -10,8 +10,8 @@ use headstart_io::{Dialer, DialerBuilder, Gate, GateBuilder, Runtime};
 use headstart_smol::Smol;
 use headstart_tokio::Tokio;
 
-use crate::common::PATIENCE;
-use crate::common::conn::{Conn, Race};
+use super::PATIENCE;
+use super::conn::{Conn, Race};
 
 /// A runtime under test.
 pub trait Rt: Copy + Send + Sync + 'static {

@@ -15,7 +15,7 @@ use headstart_smol::Smol;
 use crate::common::conn::{Conn, Race};
 use crate::common::{Outcome, Server, ensure, exchange, pattern};
 use crate::harness::{tests, until};
-use crate::streams::lab;
+use crate::streams::{counts, lab};
 
 tests![
     smol_under_its_own_block_on,
@@ -56,7 +56,7 @@ fn race<R: Runtime<RaceStream: Race>>(block_on: fn(Work<'_>) -> io::Result<()>) 
             for round in 0..20 {
                 let mut stream = dialer.dial(server.address).await?;
                 exchange(&mut stream, &pattern(600, round)).await?;
-                assert!(stream.report().raced());
+                assert!(counts(&stream.report()));
             }
             // Nobody polls this one: the driver delivers it.
             let mut stream = dialer.dial(server.address).await?;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use headstart::core::race::AttemptKind;
+use headstart::core::race::{AttemptKind, Exit, NotStarted, Outcome as Out, Report};
 use headstart::{Framing, Peer};
 use headstart_io::Admitted;
 use headstart_lab::{Family, Lab, Rule};
@@ -33,6 +33,16 @@ pub fn lab(rule: Rule) -> io::Result<Lab> {
     fetch_cookie(&lab, Family::V4)?;
     lab.set_rule(rule);
     Ok(lab)
+}
+
+/// A test counts only if both attempts started, or a rule says why not: on a
+/// busy machine plain may be open before the flight is written.
+pub fn counts(report: &Report) -> bool {
+    report.raced()
+        || report
+            .attempts
+            .iter()
+            .any(|a| a.outcome == Out::Out(Exit::NotStarted(NotStarted::PlainOpen)))
 }
 
 /// A gate with a handler of the test's.
@@ -105,7 +115,7 @@ fn a_half_closed_race_reads_the_big_answer<X: Rt>() -> Outcome {
             Ok(stream.report())
         })
         .map_err(|error| format!("{rule}: {error}"))?;
-        ensure!(report.raced(), "{rule}: {report:?}");
+        ensure!(counts(&report), "{rule}: {report:?}");
         ensure!(server.handled() == 1, "{rule}: handled more than once");
     }
     Ok(())
@@ -188,7 +198,7 @@ fn a_server_that_speaks_first_is_heard<X: Rt>() -> Outcome {
         assert_eq!(&greeting, b"toolo");
         Ok(stream.report())
     })?;
-    ensure!(report.raced() && report.flight == Some(24), "{report:?}");
+    ensure!(counts(&report) && report.flight == Some(24), "{report:?}");
     ensure!(server.handled() == 1, "handled more than once");
     Ok(())
 }

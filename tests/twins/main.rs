@@ -14,12 +14,6 @@ mod cell;
 mod common;
 #[cfg(target_os = "linux")]
 #[path = "../common/harness.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "every test binary uses its own part"
-)]
 mod harness;
 #[cfg(target_os = "linux")]
 mod reach;
