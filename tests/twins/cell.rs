@@ -73,7 +73,13 @@ impl Gate {
     /// This gate at an address, with an echo behind it.
     pub fn serve(self, address: SocketAddr, host: &Host) -> io::Result<Server> {
         let settings = move |gate: GateBuilder| gate.pairing(self == Self::Pairing);
-        Server::start_at(address, host, Framing::token(), settings, common::echo)
+        Server::start_at(
+            address,
+            host,
+            Framing::token(),
+            settings,
+            common::server::echo,
+        )
     }
 }
 
