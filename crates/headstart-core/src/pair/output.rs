@@ -189,6 +189,14 @@ impl Pair {
         self.log.len()
     }
 
+    /// Bytes by which the log would grow at most, if much were written now.
+    pub fn room(&self) -> usize {
+        match self.refusal() {
+            None => self.log.room(),
+            Some(_) => 0,
+        }
+    }
+
     /// Whether what this member brings next is what the application reads next.
     pub(super) fn is_level(&self, flow: Flow) -> bool {
         flow.received >= self.delivered || flow.ended

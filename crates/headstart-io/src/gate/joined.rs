@@ -131,16 +131,20 @@ impl<R: Runtime> Joined<R> {
     /// Takes bytes of the answer, at most as many as all pairs together may
     /// keep: if there is no room left, what is there must do.
     pub(super) fn write(&mut self, bufs: &[IoSlice<'_>]) -> Accepted {
-        let (now, before) = (self.now(), self.pair.log_len());
-        let result = self.pair.write_vectored(now, bufs.iter().map(|buf| &**buf));
-        let more = self.pair.log_len().saturating_sub(before);
-        if let Some(place) = &mut self.place
-            && !place.take(more)
-        {
+        let now = self.now();
+        let pieces = bufs.iter().map(|buf| &**buf);
+        let offered = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        let more = offered.min(self.pair.room());
+        let place = self.place.as_mut();
+        let granted = place.map_or(more, |place| place.take_up_to(more));
+        if granted < more && granted > 0 {
+            return self.pair.write_vectored(now, first_bytes(pieces, granted));
+        }
+        if granted < more {
             self.counts.cut_short.count();
             self.pair.conclude(now);
         }
-        result
+        self.pair.write_vectored(now, pieces)
     }
 
     pub(super) fn shutdown(&mut self) {
@@ -432,6 +436,18 @@ impl<R: Runtime> Driven for Joined<R> {
             self.settle();
         }
     }
+}
+
+/// Only so many bytes of these pieces.
+fn first_bytes<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    mut left: usize,
+) -> impl Iterator<Item = &'a [u8]> {
+    pieces.map(move |piece| {
+        let part = piece.get(..left).unwrap_or(piece);
+        left -= part.len();
+        part
+    })
 }
 
 /// An error that is told more than once.

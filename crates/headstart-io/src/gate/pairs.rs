@@ -148,6 +148,20 @@ impl<R: Runtime> PairPlace<R> {
         fits
     }
 
+    /// Takes at most so many more bytes: as many as all pairs together may.
+    pub(super) fn take_up_to(&mut self, most: usize) -> usize {
+        let directory = &self.pairs.directory;
+        let room = |taken: usize| directory.limits.bytes.saturating_sub(taken).min(most);
+        let before = directory
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                Some(taken + room(taken))
+            });
+        let granted = before.map_or(0, room);
+        self.bytes += granted;
+        granted
+    }
+
     /// Holds only so many bytes any more.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let fewer = self.bytes.saturating_sub(bytes);
