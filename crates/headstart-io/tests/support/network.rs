@@ -34,6 +34,10 @@ struct State {
     sockets: Vec<Socket>,
 }
 
+/// Times that a socket refuses to take anything and is still said to be ready:
+/// so whoever writes to it for ever ends.
+pub const REFUSALS_MAX: usize = 100;
+
 /// What the listener says next.
 #[derive(Clone, Copy, Debug)]
 pub enum Arrival {
@@ -51,6 +55,10 @@ pub struct Socket {
     /// Times that it will be said to be readable when it is not.
     spurious: u8,
     reader: Option<Waker>,
+    /// Writes that were refused, as it has failed.
+    pub refusals: usize,
+    /// Bytes that it took.
+    pub taken: usize,
     pub syn_data: Option<bool>,
     pub accepted: Option<Instant>,
     pub fate: Fate,
@@ -300,7 +308,10 @@ impl Stream for End {
     }
 
     fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        match self.with(|socket| socket.refusals < REFUSALS_MAX) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
     }
 
     fn try_peek(&self) -> io::Result<usize> {
@@ -326,7 +337,15 @@ impl Stream for End {
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(bufs.iter().map(|buf| buf.len()).sum())
+        self.with(|socket| {
+            if socket.failed {
+                socket.refusals += 1;
+                return Err(ErrorKind::ConnectionReset.into());
+            }
+            let length = bufs.iter().map(|buf| buf.len()).sum();
+            socket.taken += length;
+            Ok(length)
+        })
     }
 
     fn take_error(&self) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_io::AsyncRead;
+use futures_io::{AsyncRead, AsyncWrite};
 use headstart_core::Instant;
 use headstart_core::debounce::Config;
 use headstart_core::framing::token::{HEADER_LEN, Header, Id};
@@ -762,5 +762,23 @@ impl AsyncRead for End {
                 result => return Poll::Ready(result),
             }
         }
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(self.try_write_vectored(&[std::io::IoSlice::new(buf)]))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(self.shutdown_write())
     }
 }
