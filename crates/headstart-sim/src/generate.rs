@@ -107,8 +107,19 @@ fn pairing(rolls: &mut Rolls, debounced: Duration) -> Pairing {
             1..4 => 1,
             _ => 4_096,
         },
+        bytes_max: {
+            let bytes = &mut rolls.apart(BYTES);
+            match bytes.below(8) {
+                0 => usize::try_from(bytes.between(1, 5_000)).unwrap_or(1),
+                1 => usize::try_from(bytes.between(1, 100_000)).unwrap_or(1),
+                _ => Pairing::default().bytes_max,
+            }
+        },
     }
 }
+
+/// Tells the draws for the bytes of pairs from those for all else.
+const BYTES: u64 = 0x2002;
 
 fn client(rolls: &mut Rolls) -> Client {
     let statement = rolls.one_of(

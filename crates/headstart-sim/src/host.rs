@@ -1,6 +1,9 @@
 //! The servers' doors: the gate's way of reading first messages, the
 //! debouncer, and the pairs.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use headstart_core::Instant;
 use headstart_core::debounce::Verdict;
 use headstart_core::framing::token::Header;
@@ -8,7 +11,7 @@ use headstart_core::framing::{Progress, Scanner};
 use headstart_core::pair;
 use headstart_core::race::{AttemptKind, SynData};
 
-use crate::gate::{Admission, Claim, Copy, Gate, PairDriver};
+use crate::gate::{Admission, Budget, Claim, Copy, Gate, PairDriver, Place};
 use crate::memory::{CAPACITY, Memory};
 use crate::net::SocketId;
 use crate::rules::Violation;
@@ -64,11 +67,40 @@ pub(crate) struct Kept {
     pub(crate) settled: bool,
     /// When its application dropped it.
     pub(crate) abandoned: Option<u64>,
+    /// Its members, in the order in which they joined.
+    pub(crate) members: Vec<usize>,
+    /// There were no bytes left for it: from then on it is as good as debounced.
+    refused: Rc<Cell<bool>>,
+    /// That is counted.
+    counted: bool,
+}
+
+impl Kept {
+    /// Whether there were no bytes left for it.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.refused.get()
+    }
+
+    /// Whether the copy that came first is the connection.
+    pub(crate) fn kept_its_first(&self) -> bool {
+        self.chosen() == self.members.first().copied()
+    }
+
+    /// The member that is the connection.
+    pub(crate) fn chosen(&self) -> Option<usize> {
+        let mut chosen = None;
+        self.driver
+            .as_ref()?
+            .look(&mut |pair| chosen = pair.chosen());
+        self.members.get(chosen?.index()).copied()
+    }
 }
 
 /// All servers.
 pub(crate) struct Host {
     memories: Vec<Memory>,
+    /// What the pairs of each server may take.
+    budgets: Vec<Budget>,
     pub(crate) gate: Box<dyn Gate>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) pairs: Vec<Kept>,
@@ -89,8 +121,11 @@ impl Host {
         let memory = |window| Memory::new(scenario.seed, window);
         let window = scenario.server.debounce;
         let memories = (0..servers).filter_map(|_| window.and_then(memory));
+        let most = scenario.server.pairing.map(|pairing| pairing.bytes_max);
+        let budgets = (0..servers).filter_map(|_| most.map(Budget::new));
         Self {
             memories: memories.collect(),
+            budgets: budgets.collect(),
             gate,
             accepted: Vec::new(),
             pairs: Vec::new(),
@@ -226,15 +261,27 @@ impl World<'_> {
             Verdict::First => None,
             Verdict::Duplicate { of, .. } => self.pair_of(of),
         };
+        let bytes = message.len().saturating_add(copy.beyond.len());
+        let taken = match verdict {
+            Verdict::First => self.place_for_a_pair(server, bytes),
+            Verdict::Duplicate { .. } => None,
+        };
         let claim = Claim {
             verdict,
             kind,
-            room: self.has_room_for_pairs(server),
+            room: taken.is_some(),
             open: pair.is_some(),
         };
+        let fast_open = kind == AttemptKind::FastOpen;
+        if verdict == Verdict::First && fast_open && self.has_pairs() && taken.is_none() {
+            self.counters.unpaired = self.counters.unpaired.saturating_add(1);
+        }
         match self.host.gate.admit(&claim) {
             Admission::Alone => self.admit_alone(place, copy),
-            Admission::Open => self.admit_open(place, message, copy),
+            Admission::Open => {
+                let taken = taken.unwrap_or_else(Place::boundless);
+                self.admit_open(place, message, copy, taken);
+            }
             Admission::Join if self.joins(place, pair, kind, &copy) => {}
             Admission::Join | Admission::Reset => {
                 if let Some(accepted) = self.host.accepted.get_mut(place) {
@@ -254,11 +301,16 @@ impl World<'_> {
         self.host.pairs.iter().position(of)
     }
 
-    fn has_room_for_pairs(&self, server: usize) -> bool {
-        let Some(pairing) = &self.scenario.server.pairing else {
-            return false;
-        };
-        self.pairs_of(server) < pairing.pairs_max
+    const fn has_pairs(&self) -> bool {
+        self.scenario.server.pairing.is_some()
+    }
+
+    /// A place for one more pair, with room for so many bytes.
+    fn place_for_a_pair(&self, server: usize, bytes: usize) -> Option<Place> {
+        let pairing = self.scenario.server.pairing.as_ref()?;
+        let few = self.pairs_of(server) < pairing.pairs_max;
+        let budget = self.host.budgets.get(server).filter(|_| few)?;
+        budget.place(bytes)
     }
 
     /// Pairs that this server keeps open.
@@ -279,7 +331,7 @@ impl World<'_> {
         self.handler_goes_on(place);
     }
 
-    fn admit_open(&mut self, place: usize, message: &[u8], copy: Copy) {
+    fn admit_open(&mut self, place: usize, message: &[u8], copy: Copy, taken: Place) {
         let Some(pairing) = &self.scenario.server.pairing else {
             return self.admit_alone(place, copy);
         };
@@ -295,7 +347,8 @@ impl World<'_> {
         self.trace(What::PairOpened(id));
         self.becomes_member(id, self.host.pairs.len());
         let now = Instant::from_nanos(self.now);
-        let driver = self.host.gate.open(config, now, copy);
+        let refused = taken.refused();
+        let driver = self.host.gate.open(config, now, copy, taken);
         let pair = self.host.pairs.len();
         self.host.pairs.push(Kept {
             driver: Some(driver),
@@ -305,6 +358,9 @@ impl World<'_> {
             woken: false,
             settled: false,
             abandoned: None,
+            members: vec![id],
+            refused,
+            counted: false,
         });
         if let Some(accepted) = self.host.accepted.get_mut(place) {
             accepted.pair = Some(pair);
@@ -338,6 +394,9 @@ impl World<'_> {
             }
             return false;
         }
+        if let Some(kept) = self.host.pairs.get_mut(pair) {
+            kept.members.push(id);
+        }
         self.trace(What::PairJoined(id));
         self.counters.joined = self.counters.joined.saturating_add(1);
         if let Some(accepted) = self.host.accepted.get_mut(place) {
@@ -370,6 +429,9 @@ impl World<'_> {
         }
         let kept = self.host.pairs.get_mut(pair)?;
         kept.settled |= settled;
+        if kept.is_cut_short() && !std::mem::replace(&mut kept.counted, true) {
+            self.counters.cut_short = self.counters.cut_short.saturating_add(1);
+        }
         if deadline.is_some_and(|at| at <= now) {
             let text = "a pair's deadline that is not in the future";
             self.host

@@ -76,6 +76,8 @@
 //!   byte of its answer came: the known weakness of first-come debouncing. With
 //!   a pairing server that is a violation, unless the message was not kept open:
 //!   there was no room, or its first copy did not come by Fast Open.
+//! - There were no bytes left for a pair, which then keeps one copy, and turns
+//!   the others away.
 //! - A copy came after the pair's window.
 //! - A loser that was closed gracefully ended its pair before the other copy
 //!   came: its FIN is all that the server has seen.

@@ -167,6 +167,8 @@ pub struct Pairing {
     pub log_max: usize,
     /// Most messages that each server keeps open at a time.
     pub pairs_max: u32,
+    /// Most bytes that those of a server may take together.
+    pub bytes_max: usize,
 }
 
 impl Default for Pairing {
@@ -175,6 +177,7 @@ impl Default for Pairing {
             window: WINDOW_DEFAULT,
             log_max: LOG_DEFAULT,
             pairs_max: 4_096,
+            bytes_max: 64 * 1024 * 1024,
         }
     }
 }

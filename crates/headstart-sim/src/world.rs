@@ -118,8 +118,12 @@ pub struct Counters {
     pub duplicates: u32,
     /// Messages that were kept open for copies.
     pub pairs: u32,
+    /// Messages by Fast Open that were not, as there was no room.
+    pub unpaired: u32,
     /// Copies that joined them.
     pub joined: u32,
+    /// Pairs for which there were no bytes left.
+    pub cut_short: u32,
     /// Times that a pair was woken.
     pub gate_wakes: u64,
 }

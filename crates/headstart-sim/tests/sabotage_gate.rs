@@ -113,6 +113,20 @@ fn p3_more_pairs_than_there_may_be() {
 }
 
 #[test]
+fn p3_more_bytes_than_all_pairs_may_take() {
+    let mut scenario = large();
+    // The first copy's way is no shorter, and works.
+    scenario.rule = Rule::Transparent;
+    if let Some(pairing) = &mut scenario.server.pairing {
+        pairing.bytes_max = 10_000;
+    }
+    expect(&scenario, Wrong::Greedy, "P3");
+    let run = behind(&scenario, Wrong::Nothing);
+    assert_eq!(run.counters.cut_short, 1);
+    assert_eq!(run.outcome.read, 300_000);
+}
+
+#[test]
 fn p3_a_pair_that_is_never_settled() {
     let mut scenario = dead_claim();
     scenario.server.end = End::Close;

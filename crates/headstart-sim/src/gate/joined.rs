@@ -6,7 +6,7 @@ use headstart_core::Instant;
 use headstart_core::pair::{Accepted, Event, MemberId, Pair, Source, Step};
 use headstart_core::race::{AttemptKind, FailureKind};
 
-use super::Members;
+use super::{Members, Place};
 use crate::driver::Wakes;
 use crate::net::{SocketError, SocketId};
 
@@ -97,15 +97,22 @@ pub struct Joined {
     writer: Option<Want>,
     wakes: Wakes,
     settled: bool,
+    /// Until it is settled.
+    place: Option<Place>,
+    /// Bytes of the first message.
+    message: usize,
 }
 
 impl Joined {
-    /// A pair, and the connection that brought its message first. To be woken
-    /// once: it then hears from its connection, and of the passing of time.
+    /// A pair, and the connection that brought its message first, in a place
+    /// that has taken the bytes of both. To be woken once: it then hears from
+    /// its connection, and of the passing of time.
     #[must_use]
-    pub fn new(pair: Pair, first: Copy) -> Self {
+    pub fn new(pair: Pair, first: Copy, place: Place) -> Self {
         Self {
             pair,
+            message: place.bytes().saturating_sub(first.beyond.len()),
+            place: Some(place),
             slots: vec![Some(Slot::new(first))],
             handed: None,
             handed_over: false,
@@ -209,15 +216,42 @@ impl Joined {
                         continue;
                     }
                     self.deadline = deadline;
+                    self.give_back();
                     return acted;
                 }
                 Step::Settled => {
                     self.deadline = None;
                     self.settled = true;
+                    self.place = None;
                     return false;
                 }
             }
         }
+    }
+
+    /// Holds no more bytes than it needs.
+    fn give_back(&mut self) {
+        let slots = self.slots.iter().flatten();
+        let beyond: usize = slots.map(|slot| slot.beyond.len()).sum();
+        let kept = self.pair.log_len().saturating_add(beyond);
+        if let Some(place) = &mut self.place {
+            place.shrink_to(kept.saturating_add(self.message));
+        }
+    }
+
+    /// Takes bytes of the answer, at most as many as all pairs together may
+    /// keep: if there is no room left, what is there must do.
+    fn accept(&mut self, now: Instant, bytes: &[u8]) -> Accepted {
+        let more = bytes.len().min(self.pair.room());
+        let place = self.place.as_mut();
+        let granted = place.map_or(more, |place| place.take_up_to(more));
+        if granted < more && granted > 0 {
+            return self.pair.write(now, bytes.get(..granted).unwrap_or(bytes));
+        }
+        if granted < more {
+            self.pair.conclude(now);
+        }
+        self.pair.write(now, bytes)
     }
 
     /// Reads from a member; or what became of that.
@@ -337,9 +371,12 @@ impl PairDriver for Joined {
     fn join(&mut self, net: &mut dyn Members, kind: AttemptKind, copy: Copy) -> Result<(), Copy> {
         // Up to date first: a member may just have won.
         self.drive(net);
-        let joined = match self.settled {
-            true => None,
-            false => self.pair.join(net.now(), kind),
+        let bytes = copy.beyond.len();
+        let fits = |place: &mut Place| place.take(bytes);
+        let may = !self.settled && self.pair.may_join();
+        let joined = match may && self.place.as_mut().is_some_and(fits) {
+            true => self.pair.join(net.now(), kind),
+            false => None,
         };
         if joined.is_some() {
             self.slots.push(Some(Slot::new(copy)));
@@ -395,7 +432,7 @@ impl PairDriver for Joined {
     fn write(&mut self, net: &mut dyn Members, bytes: &[u8]) -> Poll<Result<usize, FailureKind>> {
         self.operate(net, |joined, net| {
             for _ in 0..2 {
-                match joined.pair.write(net.now(), bytes) {
+                match joined.accept(net.now(), bytes) {
                     Accepted::Bytes(taken) => {
                         joined.drive(net);
                         return Poll::Ready(Ok(taken));

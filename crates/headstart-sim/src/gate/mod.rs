@@ -1,6 +1,7 @@
 //! The gate of a pairing server: what it decides of each copy of a message,
 //! and what joins copies into one logical connection.
 
+mod budget;
 mod joined;
 mod members;
 
@@ -9,6 +10,8 @@ use headstart_core::debounce::Verdict;
 use headstart_core::pair::{Config, Pair};
 use headstart_core::race::AttemptKind;
 
+pub(crate) use budget::Budget;
+pub use budget::Place;
 pub use joined::{Copy, Joined, PairDriver};
 pub use members::Members;
 
@@ -20,7 +23,8 @@ pub struct Claim {
     pub verdict: Verdict,
     /// How it came: by Fast Open, if data in its SYN was accepted.
     pub kind: AttemptKind,
-    /// Whether one more message may be kept open.
+    /// Whether one more message may be kept open: there are not too many, and
+    /// all together have not too many bytes.
     pub room: bool,
     /// Whether its message is kept open.
     pub open: bool,
@@ -44,8 +48,14 @@ pub trait Gate {
     /// What becomes of a connection whose first message is whole.
     fn admit(&mut self, claim: &Claim) -> Admission;
 
-    /// Keeps a message open for copies.
-    fn open(&mut self, config: Config, now: Instant, first: Copy) -> Box<dyn PairDriver>;
+    /// Keeps a message open for copies, in a place that has room for it.
+    fn open(
+        &mut self,
+        config: Config,
+        now: Instant,
+        first: Copy,
+        place: Place,
+    ) -> Box<dyn PairDriver>;
 }
 
 /// The gate as it should be: a message that came by Fast Open is kept open.
@@ -62,7 +72,13 @@ impl Gate for Doorman {
         }
     }
 
-    fn open(&mut self, config: Config, now: Instant, first: Copy) -> Box<dyn PairDriver> {
-        Box::new(Joined::new(Pair::new(config, now), first))
+    fn open(
+        &mut self,
+        config: Config,
+        now: Instant,
+        first: Copy,
+        place: Place,
+    ) -> Box<dyn PairDriver> {
+        Box::new(Joined::new(Pair::new(config, now), first, place))
     }
 }

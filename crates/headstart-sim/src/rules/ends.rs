@@ -9,6 +9,7 @@ use headstart_core::race::{
 
 use super::Found;
 use crate::app::ReadEnd;
+use crate::host::Kept;
 use crate::run::Finished;
 use crate::scenario::{Act, End};
 use crate::world::Flow;
@@ -195,6 +196,13 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     if won.is_some_and(|flow| flow.reply_came.is_some() && died(flow)) {
         return Some("the connection's path died after it had answered");
     }
+    let cut_short = |kept: &&Kept| kept.is_cut_short();
+    if let Some(kept) = run.world.host.pairs.iter().find(cut_short) {
+        return Some(match kept.kept_its_first() {
+            true => "there were no bytes left for a pair: it kept its first copy",
+            false => "there were no bytes left for a pair: it kept a later copy",
+        });
+    }
     let forced = is_forced(run);
     // A reset may pass where no answer does.
     let mute = |flow: &Flow| flow.reply_came.is_none() && flow.lost_back > 0;
@@ -264,6 +272,11 @@ pub(super) fn ended_early(run: &Finished<'_>) -> bool {
             };
             ended.is_some_and(later)
         })
+}
+
+/// Whether there were no bytes left for a pair.
+pub(super) fn is_cut_short(run: &Finished<'_>) -> bool {
+    run.world.host.pairs.iter().any(Kept::is_cut_short)
 }
 
 /// Whether bytes were written that may not be copied.

@@ -40,7 +40,9 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
     }
     for kept in &run.world.host.pairs {
         let first = run.world.host.accepted.get(kept.place);
-        let Some(first) = first.filter(|first| first.handler.answers) else {
+        // Beyond the bounds it is debounced as by a first-come server.
+        let whole = !kept.is_cut_short();
+        let Some(first) = first.filter(|first| first.handler.answers && whole) else {
             continue;
         };
         let copied = |flow: &Flow| brought_a_copy(run, kept, first, flow);
@@ -111,6 +113,10 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), Violation> {
     };
     let broken = |text: String| Err(Violation::new("P3", world.now, text));
     for server in 0..2 {
+        let bytes = bytes_of_pairs(world, server);
+        if bytes > pairing.bytes_max {
+            return broken(format!("pairs take {bytes} bytes of {}", pairing.bytes_max));
+        }
         let open = world.pairs_of(server);
         if open > pairing.pairs_max {
             return broken(format!("{open} pairs of {}", pairing.pairs_max));
@@ -131,6 +137,23 @@ pub(super) fn at_rest(world: &World<'_>) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// What the pairs of a server hold at least: their first messages, and what is
+/// kept of their answers.
+fn bytes_of_pairs(world: &World<'_>, server: usize) -> usize {
+    let held = |kept: &Kept| {
+        let first = world.host.accepted.get(kept.place)?;
+        let end = world.sockets.get(first.socket)?;
+        let (message, _) = first.message?;
+        let here = end.server == server && !kept.settled;
+        here.then(|| {
+            look(kept)
+                .map_or(0, |(length, _)| length)
+                .saturating_add(message as usize)
+        })
+    };
+    world.host.pairs.iter().filter_map(held).sum()
 }
 
 /// When a pair is settled at the latest, once its application is gone.

@@ -99,7 +99,15 @@ fn p1_nothing_but_the_answer(run: &Met<'_>, found: &mut Found) {
 fn p1_somebody_answers(run: &Met<'_>, found: &mut Found) {
     let works = |way: &Way<'_>| {
         let answers = way.served.is_some_and(|served| served.handler.answers);
-        answers && !way.end.cut && works_both_ways(way.flow) && way.wire.closed >= run.client.left
+        // Where there were no bytes left, who is not kept is a duplicate.
+        let kept = way
+            .pair
+            .is_none_or(|kept| !kept.is_cut_short() || kept.chosen() == Some(way.accepted.socket));
+        answers
+            && kept
+            && !way.end.cut
+            && works_both_ways(way.flow)
+            && way.wire.closed >= run.client.left
     };
     let mut ways = run.client.wires.iter().filter_map(|wire| run.way(wire));
     found.require(
@@ -116,7 +124,7 @@ fn p1_a_copy_in_time_is_taken(run: &Met<'_>, found: &mut Found) {
         let Some(way) = run.way(wire).filter(|way| way.served.is_none()) else {
             continue;
         };
-        let Some(kept) = run.open_for(&way) else {
+        let Some(kept) = run.open_for(&way).filter(|kept| !kept.is_cut_short()) else {
             continue;
         };
         let at = way.accepted.decided;
@@ -159,7 +167,8 @@ fn p1_so_does_the_other_while_nothing_is_chosen(run: &Met<'_>, found: &mut Found
     let clean = |way: &Way<'_>| {
         works_both_ways(way.flow) && way.flow.lost_there == 0 && way.flow.lost_back == 0
     };
-    let both = way.pair.is_some() && used.pair.is_some() && clean(&way) && clean(&used);
+    let paired = |way: &Way<'_>| way.pair.is_some_and(|kept| !kept.is_cut_short());
+    let both = paired(&way) && paired(&used) && clean(&way) && clean(&used);
     let answered = way.served.is_some_and(|served| served.handler.answers);
     // Who has closed it does not read on.
     let reads = way.wire.closed.is_none() || way.wire.read_end.is_some();
@@ -265,6 +274,10 @@ impl<'a> Met<'a> {
         let Some(kept) = way.pair else {
             return false;
         };
+        // Where there were no bytes left, who is not kept is a duplicate.
+        if kept.is_cut_short() && kept.chosen() != Some(way.accepted.socket) {
+            return true;
+        }
         let Some(other) = self.other(way.wire).and_then(|wire| self.way(wire)) else {
             return false;
         };

@@ -4,7 +4,9 @@ use headstart_core::config::{Kinds, Schedule};
 use headstart_core::race::AttemptKind;
 
 use super::Found;
-use super::ends::{came_late, ended_early, is_a_matter_of_moments, is_forced, is_starved};
+use super::ends::{
+    came_late, ended_early, is_a_matter_of_moments, is_cut_short, is_forced, is_starved,
+};
 use crate::run::Finished;
 use crate::scenario::Trigger;
 use crate::tcp::nanos;
@@ -159,6 +161,7 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         || waits
         || came_late(run)
         || ended_early(run)
+        || is_cut_short(run)
         || is_a_matter_of_moments(run, alone)
         || is_cut_otherwise(run, alone)
         || run.app.left.is_some_and(|left| left < due)

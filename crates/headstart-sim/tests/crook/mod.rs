@@ -9,7 +9,9 @@ use headstart_core::Instant;
 use headstart_core::debounce::Verdict;
 use headstart_core::pair::{Config, LOG_LIMIT, Pair};
 use headstart_core::race::{AttemptKind, Close, FailureKind};
-use headstart_sim::gate::{Admission, Claim, Copy, Doorman, Gate, Joined, Members, PairDriver};
+use headstart_sim::gate::{
+    Admission, Claim, Copy, Doorman, Gate, Joined, Members, PairDriver, Place,
+};
 use headstart_sim::{SocketError, SocketId, Wakes};
 
 /// What is done wrong.
@@ -25,6 +27,8 @@ pub enum Wrong {
     Generous,
     /// The log takes more than it was told.
     Roomy,
+    /// It takes bytes as if there were no other pairs.
+    Greedy,
     /// A pair is not told that its application is gone.
     Forsaken,
     /// The answer goes to the first member only.
@@ -65,14 +69,24 @@ impl Gate for Crook {
         }
     }
 
-    fn open(&mut self, mut config: Config, now: Instant, first: Copy) -> Box<dyn PairDriver> {
+    fn open(
+        &mut self,
+        mut config: Config,
+        now: Instant,
+        first: Copy,
+        place: Place,
+    ) -> Box<dyn PairDriver> {
+        let place = match self.0 {
+            Wrong::Greedy => Place::boundless(),
+            _ => place,
+        };
         if self.0 == Wrong::Roomy {
             config.log_max = LOG_LIMIT;
         }
         Box::new(CrookedPair {
             wrong: self.0,
             first: first.socket,
-            driver: Joined::new(Pair::new(config, now), first),
+            driver: Joined::new(Pair::new(config, now), first, place),
             now,
             woken: 0,
             late: None,
