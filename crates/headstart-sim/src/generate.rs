@@ -9,8 +9,8 @@ use headstart_core::race::AttemptKind;
 use crate::dice::Rolls;
 use crate::rule::Rule;
 use crate::scenario::{
-    Act, Client, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
-    Trigger,
+    Act, Client, Crowd, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server,
+    Target, Trigger,
 };
 use crate::segment::OptionKind;
 use crate::stream::Statement;
@@ -30,7 +30,8 @@ impl Scenario {
             client,
             server,
         };
-        // Draws of their own: what a number means without pairs stays.
+        // Draws of their own: what a number means without them stays.
+        let scenario = scenario.in_a_crowd();
         match Rolls::new(seed ^ PAIRING).once_in(2) {
             true => scenario.with_pairs(),
             false => scenario,
@@ -55,6 +56,16 @@ impl Scenario {
         }
         self.server.debounce.get_or_insert(REMEMBERED);
         self.with_pairs()
+    }
+
+    fn in_a_crowd(mut self) -> Self {
+        let rolls = &mut Rolls::new(self.seed ^ CROWD);
+        self.server.crowd = self
+            .server
+            .debounce
+            .filter(|_| rolls.once_in(8))
+            .map(|window| crowd(rolls, window));
+        self
     }
 
     fn with_pairs(mut self) -> Self {
@@ -89,6 +100,27 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Tells the draws for pairs from those for all else.
 const PAIRING: u64 = 0x7061_6972_6564_2121;
+
+/// Tells the draws for a crowd from those for all else.
+const CROWD: u64 = 0x6372_6f77_6421_2121;
+
+fn crowd(rolls: &mut Rolls, window: Duration) -> Crowd {
+    let aimed = rolls.once_in(32);
+    let size = match aimed {
+        true => rolls.between(200, 400),
+        false => rolls.between(1, 100),
+    };
+    Crowd {
+        size: u32::try_from(size).unwrap_or(1),
+        times: u32::try_from(rolls.between(2, 4)).unwrap_or(2),
+        every: match rolls.below(2) {
+            // All at once, or when all before are forgotten, or some.
+            0 => rolls.millis(1, 200),
+            _ => window.saturating_add(rolls.millis(1, 200)),
+        },
+        aimed,
+    }
+}
 
 fn pairing(rolls: &mut Rolls, debounced: Duration) -> Pairing {
     let window = match rolls.below(6) {
@@ -238,6 +270,7 @@ fn server(rolls: &mut Rolls, client: &Client) -> Server {
     Server {
         fast_open: !rolls.once_in(6),
         debounce: debounces.then_some(window),
+        crowd: None,
         pairing: None,
         send_buffer: u32::MAX,
         trigger: rolls.one_of(

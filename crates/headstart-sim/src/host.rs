@@ -12,7 +12,7 @@ use headstart_core::pair;
 use headstart_core::race::{AttemptKind, SynData};
 
 use crate::gate::{Admission, Budget, Claim, Copy, Gate, PairDriver, Place};
-use crate::memory::{CAPACITY, Memory};
+use crate::memory::Memory;
 use crate::net::SocketId;
 use crate::rules::Violation;
 use crate::scenario::Scenario;
@@ -118,7 +118,8 @@ impl Host {
             crate::Rule::Balance => 2,
             _ => 1,
         };
-        let memory = |window| Memory::new(scenario.seed, window);
+        let crowd = scenario.server.crowd;
+        let memory = |window| Memory::new(scenario.seed, window, crowd);
         let window = scenario.server.debounce;
         let memories = (0..servers).filter_map(|_| window.and_then(memory));
         let most = scenario.server.pairing.map(|pairing| pairing.bytes_max);
@@ -138,7 +139,7 @@ impl Host {
     /// Messages that are remembered, and the most that may be.
     pub(crate) fn remembered(&self) -> (usize, usize) {
         let most = self.memories.iter().map(Memory::remembered).max();
-        (most.unwrap_or(0), CAPACITY)
+        most.unwrap_or_default()
     }
 
     /// Pairs of a server that are open now.
@@ -185,6 +186,25 @@ impl World<'_> {
         match self.host.accepted.get(place).map(|accepted| accepted.stage) {
             Some(Stage::Reading) => self.read_message(place),
             _ => self.handler_goes_on(place),
+        }
+    }
+
+    /// Other clients' first messages come to every server.
+    pub(crate) fn crowd_comes(&mut self, time: u32) {
+        let Some(crowd) = self.scenario.server.crowd else {
+            return;
+        };
+        let now = Instant::from_nanos(self.now);
+        for memory in &mut self.host.memories {
+            if let Err((rule, text)) = memory.observe_crowd(now, &crowd, time) {
+                let violation = Violation::new(rule, self.now, text);
+                self.host.broken.get_or_insert(violation);
+            }
+        }
+        let next = time.saturating_add(1);
+        if next < crowd.times {
+            let at = self.now.saturating_add(nanos(crowd.every));
+            self.push(at, crate::world::Event::Crowd(next));
         }
     }
 

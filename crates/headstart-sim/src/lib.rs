@@ -67,6 +67,10 @@
 //! uses, or copies bytes beyond the first message. What a server promises holds
 //! for it, too: D1 to D5 and P1 to P3 judge it, and the rules of the race do not.
 //!
+//! A [`Crowd`] of other clients brings first messages to the same memory, up to
+//! its capacity and past its window, also such as are aimed at one place: each
+//! observation costs a constant (D3).
+//!
 //! # What is excused
 //!
 //! Where plain alone would have worked and the race did not, one of these must
@@ -116,7 +120,7 @@
 //!
 //! # Limits
 //!
-//! One race a run. Windows and buffers are of a size, and receivers always
+//! One race a run: of a crowd there are first messages only. Windows and buffers are of a size, and receivers always
 //! have room. Congestion control is slow start; there is no selective
 //! acknowledgement and no pacing. IPv4 and IPv6 are alike: a SYN holds as much
 //! of either. Jitter, duplicates and loss of a single path have no twin in the
@@ -167,8 +171,8 @@ pub use rule::{ParseRuleError, Rule};
 pub use rules::Violation;
 pub use run::{Outcome, Run, run, run_traced, run_with, run_with_gate};
 pub use scenario::{
-    Act, Client, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
-    Trigger,
+    Act, Client, Crowd, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server,
+    Target, Trigger,
 };
 pub use segment::OptionKind;
 pub use shrink::shrink;

@@ -143,6 +143,8 @@ pub struct Server {
     /// It reads first messages and debounces them for so long: first come,
     /// first served, but for what it keeps open.
     pub debounce: Option<Duration>,
+    /// Other clients' first messages, which it debounces beside this one's.
+    pub crowd: Option<Crowd>,
     /// It keeps messages that came by Fast Open open for copies; only if it
     /// debounces.
     pub pairing: Option<Pairing>,
@@ -156,6 +158,21 @@ pub struct Server {
     pub answer: u32,
     /// What it does then.
     pub end: End,
+}
+
+/// First messages of other clients, each the first of its kind; every third
+/// comes twice. Never so many come to where the race's message is remembered that
+/// it would be forced out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// So many come at once.
+    pub size: u32,
+    /// So often.
+    pub times: u32,
+    /// So long after one another.
+    pub every: Duration,
+    /// Their digests are all aimed at one place of the memory.
+    pub aimed: bool,
 }
 
 /// How a server keeps messages open for copies.
@@ -287,6 +304,7 @@ impl Scenario {
             server: Server {
                 fast_open: true,
                 debounce: Some(Duration::from_secs(600)),
+                crowd: None,
                 pairing: None,
                 send_buffer: u32::MAX,
                 trigger: Trigger::Message,

@@ -84,6 +84,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.race.sockets = 64);
     with(&|s| s.race.fast_open = true);
     with(&|s| s.race.cookie = Some(crate::OptionKind::Standard));
+    with(&|s| s.server.crowd = None);
     with(&|s| s.server.fast_open = true);
     with(&|s| s.server.send_buffer = u32::MAX);
     with(&|s| s.server.pairing = s.server.pairing.map(|_| Pairing::default()));

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     Timer(usize),
     /// A socket that refused a write on a whim takes one again.
     Unblocked(usize),
+    /// Other clients' first messages come to every server.
+    Crowd(u32),
     /// A handler has thought.
     Thought(usize),
     /// The run loop is to look again.
@@ -188,6 +190,9 @@ impl<'a> World<'a> {
             trace: Trace::default(),
         };
         world.queue_jump();
+        if scenario.server.crowd.is_some() {
+            world.push(0, Event::Crowd(0));
+        }
         world
     }
 
@@ -234,7 +239,7 @@ impl<'a> World<'a> {
             }
             Event::Timer(id) => of_socket(id, 1),
             Event::Unblocked(id) => of_socket(id, 2),
-            Event::Thought(_) | Event::Look => self.dice.draw(ORDER),
+            Event::Thought(_) | Event::Crowd(_) | Event::Look => self.dice.draw(ORDER),
         }
     }
 
@@ -269,6 +274,7 @@ impl<'a> World<'a> {
             Event::Timer(id) => self.timer(id),
             Event::Unblocked(id) => self.becomes_writable(id),
             Event::Thought(place) => self.thought(place),
+            Event::Crowd(time) => self.crowd_comes(time),
             Event::Look => self.woken = true,
         }
         while let Some(id) = self.news.pop() {
