@@ -1,11 +1,12 @@
 //! One cell: the same dial in the simulator and in the lab.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use headstart::core::race::{AttemptKind, Report, SynData};
-use headstart::tokio::GateBuilder;
+use headstart::tokio::{Admitted, GateBuilder};
 use headstart::{Framing, Peer};
 use headstart_lab::{Family, Host, Lab, Rule};
 use headstart_sim::{OptionKind, Scenario};
@@ -70,16 +71,14 @@ impl Gate {
         }
     }
 
-    /// This gate at an address, with an echo behind it.
-    pub fn serve(self, address: SocketAddr, host: &Host) -> io::Result<Server> {
+    /// This gate at an address, with a handler behind it.
+    pub fn serve<H, F>(self, address: SocketAddr, host: &Host, handler: H) -> io::Result<Server>
+    where
+        H: Fn(Admitted) -> F + Send + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let settings = move |gate: GateBuilder| gate.pairing(self == Self::Pairing);
-        Server::start_at(
-            address,
-            host,
-            Framing::token(),
-            settings,
-            common::server::echo,
-        )
+        Server::start_at(address, host, Framing::token(), settings, handler)
     }
 }
 
@@ -213,9 +212,15 @@ impl Cell {
         let lab = common::lab(RTT)?;
         lab.client().set_fast_open(0x1)?;
         let address = SocketAddr::new(lab.server_addr(self.family), PORT);
-        let server = self.gate.serve(address, lab.server())?;
+        let server = self
+            .gate
+            .serve(address, lab.server(), common::server::echo)?;
         let second = match self.rule {
-            Rule::Balance => Some(self.gate.serve(address, lab.second_server())?),
+            Rule::Balance => Some(self.gate.serve(
+                address,
+                lab.second_server(),
+                common::server::echo,
+            )?),
             _ => None,
         };
         if self.cookie {

@@ -1,9 +1,9 @@
 //! The simulated network and its twin: every middlebox, with a cookie in the
-//! cache and without, the server speaking Fast Open or not, before a gate
-//! that debounces first-come and one that pairs, in the simulator and on the
-//! real kernel. A test fails when winner, data in the SYN, bytes,
-//! handler calls or round trips differ. So with addresses of every kind, and
-//! plain paths that die.
+//! cache and without, the server speaking Fast Open or not, before a gate that
+//! debounces first-come and one that pairs, in the simulator and on the real
+//! kernel. A test fails when winner, data in the SYN, bytes, handler calls or
+//! round trips differ. So with addresses of every kind, plain paths that die,
+//! and paths of one attempt's own.
 
 #![allow(unreachable_pub, reason = "a test binary is all there is")]
 
@@ -15,6 +15,8 @@ mod common;
 #[cfg(target_os = "linux")]
 #[path = "../common/harness.rs"]
 mod harness;
+#[cfg(target_os = "linux")]
+mod link;
 #[cfg(target_os = "linux")]
 mod reach;
 
@@ -60,6 +62,14 @@ fn main() {
         }
     }
     for cell in reach::cells() {
+        trials.push(Trial::test(cell.name(), move || {
+            cell.run().map_err(|error| Failed::from(error.to_string()))
+        }));
+    }
+    trials.push(Trial::test("every_packet_has_a_twin", || {
+        link::every_packet_has_a_twin().map_err(|error| Failed::from(error.to_string()))
+    }));
+    for cell in link::cells() {
         trials.push(Trial::test(cell.name(), move || {
             cell.run().map_err(|error| Failed::from(error.to_string()))
         }));

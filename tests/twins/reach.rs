@@ -243,7 +243,9 @@ impl Cell {
             Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
         };
         let address = SocketAddr::new(address, PORT);
-        self.gate.serve(address, lab.server()).map(Some)
+        self.gate
+            .serve(address, lab.server(), common::server::echo)
+            .map(Some)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    link::{Opening, Travel},
     rule::Rule,
     segment::Segment,
     topology::{Direction, Port},
@@ -38,20 +39,22 @@ impl FlowKey {
 }
 
 /// What the middlebox knows of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Flow {
     /// The rule under which its SYN came.
     pub(crate) rule: Rule,
     /// What the way to its server was like then.
     pub(crate) way: Way,
+    /// How far it is on its link.
+    pub(crate) travel: Travel,
     /// The way its SYN went.
     pub(crate) opened: Direction,
     /// Sequence number of its SYN.
     pub(crate) sequence: u32,
     /// Its SYN carried data.
     pub(crate) fast_open: bool,
-    /// Its SYN carried neither data nor the option.
-    pub(crate) plain: bool,
+    /// What its SYN carried.
+    pub(crate) opening: Opening,
     /// Packets seen, both ways, the SYN included.
     pub(crate) packets: u32,
     /// The rule has done what it does only once.
@@ -110,17 +113,18 @@ mod tests {
         let flow = Flow {
             rule: Rule::Transparent,
             way: Way::Open,
+            travel: Travel::default(),
             opened: Direction::ToServer,
             sequence: 0,
             fast_open: false,
-            plain: true,
+            opening: Opening::Plain,
             packets: 0,
             spent: false,
             server: Port::Server,
         };
         let mut flows = Flows::new(2);
         for port in [1, 2, 1, 3] {
-            flows.insert(key(port), flow);
+            flows.insert(key(port), flow.clone());
         }
         let known = [1, 2, 3].map(|port| flows.get_mut(&key(port)).is_some());
         assert_eq!(known, [false, true, true]);

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, thread::JoinHandle, time::Duration};
 use crate::{
     builder::LabBuilder,
     host::Host,
+    link::{Link, Opening},
     relay::Shared,
     rule::Rule,
     stats::Stats,
@@ -109,6 +110,12 @@ impl Lab {
     /// now on. Those that began earlier keep theirs.
     pub fn set_way(&self, address: IpAddr, way: Way) {
         self.shared.board().ways.set(address, way);
+    }
+
+    /// Changes the path of connections to a server's address that begin in this
+    /// manner, from now on. Those that began earlier keep theirs.
+    pub fn set_link(&self, address: IpAddr, opening: Opening, link: Link) {
+        self.shared.board().ways.set_link(address, opening, link);
     }
 
     /// What the relay has done so far.

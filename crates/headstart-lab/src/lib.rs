@@ -6,7 +6,9 @@
 //! a program does on a path that drops SYNs with data, or that falls silent
 //! after the handshake, can then be seen instead of guessed. So can what it does
 //! with several addresses: the servers have two, and the [`Way`] to each can be
-//! open, dead, or end in ICMP unreachable.
+//! open, dead, or end in ICMP unreachable; and plain connections and those by
+//! Fast Open can each have a [`Link`] of their own, which is longer, or loses,
+//! delays or repeats the packets that one names.
 //!
 //! ```no_run
 //! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
@@ -88,6 +90,7 @@ mod error;
 mod flows;
 mod host;
 mod lab;
+mod link;
 mod middlebox;
 mod namespace;
 mod netlink;
@@ -109,6 +112,7 @@ pub use enter::{REQUIRE_LAB, check, enter, skip_or_fail};
 pub use error::{LabError, Part};
 pub use host::Host;
 pub use lab::Lab;
+pub use link::{Fault, LINK_DELAY_MAX, Link, Mishap, Opening, Packet};
 pub use rule::{ParseRuleError, Rule};
 pub use segment::{FastOpenOption, OptionKind, Segment};
 pub use stats::{Counters, Stats};

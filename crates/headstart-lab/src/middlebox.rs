@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     flows::{FLOWS_MAX, Flow, FlowKey, Flows},
+    link::{Link, Mishap, Opening, Travel},
     rewrite,
     rng::Rng,
     rule::{DUPLICATE_AFTER_MAX, Rule},
@@ -27,11 +28,26 @@ pub(crate) enum Verdict {
     Duplicate(Duration),
 }
 
-/// A verdict, and the server that the packet belongs to.
+/// A verdict, the server that the packet belongs to, by how much it, or what
+/// answers it, is late, and whether a fault befell it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
     pub(crate) server: Port,
+    pub(crate) late: Duration,
+    pub(crate) befallen: bool,
+}
+
+impl Ruling {
+    /// On what belongs to no connection.
+    fn stray(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            server: Port::Server,
+            late: Duration::ZERO,
+            befallen: false,
+        }
+    }
 }
 
 /// The state of the middlebox.
@@ -64,10 +80,7 @@ impl Middlebox {
     ) -> Ruling {
         let Some((parsed, segment)) = parsed.and_then(|parsed| Some((parsed, parsed.segment?)))
         else {
-            return Ruling {
-                verdict: self.chance(rule),
-                server: Port::Server,
-            };
+            return Ruling::stray(self.chance(rule));
         };
         let key = FlowKey::new(direction, &segment);
         if segment.is_syn()
@@ -80,24 +93,34 @@ impl Middlebox {
             self.flows.insert(key, flow);
         }
         let Some(flow) = self.flows.get_mut(&key) else {
-            return Ruling {
-                verdict: self.chance(rule),
-                server: Port::Server,
-            };
+            return Ruling::stray(self.chance(rule));
         };
         flow.packets = flow.packets.saturating_add(1);
         flow.fast_open |= direction == flow.opened && segment.is_syn_with_data();
         let server = flow.server;
         let end = flow.end_of_way(direction, packet, &segment);
+        let mishap = flow.travel.befalls(direction == flow.opened, &segment);
+        let late = match mishap {
+            Some(Mishap::Late(more)) => flow.travel.delay().saturating_add(more),
+            Some(Mishap::Lost | Mishap::Twice(_)) | None => flow.travel.delay(),
+        };
         let verdict = match flow.rule {
             rule @ Rule::RandomLoss { .. } => self.chance(rule),
             _ => flow.judge(direction, packet, parsed, &segment),
         };
-        let verdict = match (verdict, end) {
-            (Verdict::Forward | Verdict::Rewritten | Verdict::Duplicate(_), Some(end)) => end,
-            (verdict, _) => verdict,
+        let verdict = match (verdict, mishap, end) {
+            (verdict @ (Verdict::Drop | Verdict::Answer(_)), _, _) => verdict,
+            (_, Some(Mishap::Lost), _) => Verdict::Drop,
+            (_, _, Some(end)) => end,
+            (_, Some(Mishap::Twice(after)), None) => Verdict::Duplicate(after),
+            (verdict, _, None) => verdict,
         };
-        Ruling { verdict, server }
+        Ruling {
+            verdict,
+            server,
+            late,
+            befallen: mishap.is_some(),
+        }
     }
 
     /// The memory of a connection that begins with `segment`.
@@ -109,17 +132,19 @@ impl Middlebox {
             }
             self.balanced = self.balanced.wrapping_add(1);
         }
-        let way = match opened {
-            Direction::ToServer => ways.to(segment.destination.ip()),
-            Direction::ToClient => Way::Open,
+        let (address, opening) = (segment.destination.ip(), Opening::of(segment));
+        let (way, link) = match opened {
+            Direction::ToServer => (ways.to(address), ways.link_to(address, opening)),
+            Direction::ToClient => (Way::Open, Link::new()),
         };
         Flow {
             rule,
             way,
+            travel: Travel::new(link),
             opened,
             sequence: segment.sequence,
             fast_open: segment.is_syn_with_data(),
-            plain: !segment.is_syn_with_data() && segment.fast_open.is_none(),
+            opening,
             packets: 0,
             spent: false,
             server,
@@ -152,7 +177,9 @@ impl Flow {
         match self.way {
             Way::Dead if to_server => Some(Verdict::Drop),
             Way::Unreachable if to_server => Some(answer(rewrite::unreachable(packet, segment))),
-            Way::PlainDiesAfter(packets) if self.plain && self.packets > packets => {
+            Way::PlainDiesAfter(packets)
+                if self.opening == Opening::Plain && self.packets > packets =>
+            {
                 Some(Verdict::Drop)
             }
             Way::Open | Way::Dead | Way::Unreachable | Way::PlainDiesAfter(_) => None,

@@ -280,7 +280,12 @@ impl Wire<'_> {
         let mut board = self.shared.board();
         board.stats.unrecorded += unrecorded;
         board.stats.direction_mut(direction).received += 1;
-        let Ruling { verdict, server } = self.middlebox.judge(
+        let Ruling {
+            verdict,
+            server,
+            late,
+            befallen,
+        } = self.middlebox.judge(
             board.rule,
             &board.ways,
             direction,
@@ -291,9 +296,10 @@ impl Wire<'_> {
             Direction::ToServer => server,
             Direction::ToClient => Port::Client,
         };
-        let due = arrival + self.delay;
+        let due = arrival + self.delay + late;
         let mut fate = fate(&verdict);
         let counters = board.stats.direction_mut(direction);
+        counters.befallen += u64::from(befallen);
         let fits = match verdict {
             Verdict::Forward => self.queue.push(due, exit, packet),
             Verdict::Rewritten => {

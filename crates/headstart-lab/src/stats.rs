@@ -37,8 +37,11 @@ pub struct Counters {
     pub delivered_bytes: u64,
     /// Packets that the rule changed.
     pub rewritten: u64,
-    /// Packets that the rule dropped, those it answered included.
+    /// Packets that the rule, the way or the link dropped, those answered
+    /// included.
     pub dropped_by_rule: u64,
+    /// Packets that a fault of their [`Link`](crate::Link) befell.
+    pub befallen: u64,
     /// Packets dropped because the lab's queue was full.
     pub dropped_by_queue: u64,
     /// Packets dropped by the kernel on their way into or out of the relay.

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use crate::link::{Link, Opening};
+
 /// What the way to a server's address is like, beside the [`Rule`](crate::Rule).
 ///
 /// It holds for connections that the client begins, and ends behind the
@@ -25,10 +27,11 @@ pub enum Way {
     PlainDiesAfter(u32),
 }
 
-/// The ways that are not open.
+/// The ways that are not open, and links of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Ways {
     table: HashMap<IpAddr, Way>,
+    links: HashMap<(IpAddr, Opening), Link>,
 }
 
 impl Ways {
@@ -37,6 +40,15 @@ impl Ways {
             Way::Open => self.table.remove(&address),
             way => self.table.insert(address, way),
         };
+    }
+
+    pub(crate) fn set_link(&mut self, address: IpAddr, opening: Opening, link: Link) {
+        self.links.insert((address, opening), link);
+    }
+
+    pub(crate) fn link_to(&self, address: IpAddr, opening: Opening) -> Link {
+        let link = self.links.get(&(address, opening));
+        link.cloned().unwrap_or_default()
     }
 
     pub(crate) fn to(&self, address: IpAddr) -> Way {

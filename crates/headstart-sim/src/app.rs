@@ -41,6 +41,7 @@ pub(crate) struct App<'a> {
     read_woken: bool,
     pub(crate) read: Vec<u8>,
     pub(crate) first_byte: Option<u64>,
+    pub(crate) last_byte: Option<u64>,
     pub(crate) read_end: Option<ReadEnd>,
     pub(crate) write_failed: Option<FailureKind>,
     pub(crate) shut: bool,
@@ -63,6 +64,7 @@ impl<'a> App<'a> {
             read_woken: false,
             read: Vec::new(),
             first_byte: None,
+            last_byte: None,
             read_end: None,
             write_failed: None,
             shut: false,
@@ -223,6 +225,7 @@ impl<'a> App<'a> {
             Ok(count) => {
                 world.trace(What::Read(u32::try_from(count).unwrap_or(u32::MAX)));
                 self.first_byte.get_or_insert(world.now);
+                self.last_byte = Some(world.now);
                 let bytes = self.buffer.get(..count).unwrap_or_default();
                 self.read.extend_from_slice(bytes);
                 self.read_woken = true;

@@ -7,10 +7,11 @@ use headstart_core::pair::{LOG_DEFAULT, WINDOW_DEFAULT};
 use headstart_core::race::AttemptKind;
 
 use crate::dice::Rolls;
+use crate::link::Link;
 use crate::rule::Rule;
 use crate::scenario::{
-    Act, Client, Crowd, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server,
-    Target, Trigger,
+    Act, Client, Crowd, End, Jump, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
+    Trigger,
 };
 use crate::segment::OptionKind;
 use crate::stream::Statement;
@@ -417,6 +418,7 @@ fn link(rolls: &mut Rolls, delay: Duration) -> Link {
             0 => Some(u32::try_from(rolls.below(12)).unwrap_or(0)),
             _ => None,
         },
+        fault: None,
     }
 }
 

@@ -39,12 +39,15 @@
 //! ```
 //!
 //! Every [`Rule`] of the middlebox has a twin of the same name in
-//! `headstart-lab`, where real kernels meet it, over IPv4 and IPv6; a test fails
-//! if winner, bytes, handler calls or round trips differ. So with addresses of
-//! every kind ([`Reach`]), first of two and alone, and with paths of plain that
-//! die ([`Link::dies_after`]). What has no twin is noise that needs no network:
-//! the order of events of one moment, readiness that is none, writes that are
-//! cut short, clocks that jump.
+//! `headstart-lab`, where real kernels meet it, over IPv4 and IPv6, before a
+//! server that debounces first-come and one that pairs; a test fails if winner,
+//! bytes, handler calls or round trips differ. So with addresses of every kind
+//! ([`Reach`]), first of two and alone, with paths of plain that die
+//! ([`Link::dies_after`]), and with one attempt's path that is longer than the
+//! other's, or on which a packet of any kind is lost, overtaken or doubled
+//! ([`Fault`]). What has no twin is noise that needs no network: the order of
+//! events of one moment, readiness that is none, writes that are cut short,
+//! clocks that jump.
 //!
 //! Chance is a function of the seed and of what it decides, never a sequence:
 //! a run and the same run without Headstart ([`Scenario::plain_alone`]) draw
@@ -120,11 +123,10 @@
 //!
 //! # Limits
 //!
-//! One race a run: of a crowd there are first messages only. Windows and buffers are of a size, and receivers always
-//! have room. Congestion control is slow start; there is no selective
-//! acknowledgement and no pacing. IPv4 and IPv6 are alike: a SYN holds as much
-//! of either. Jitter, duplicates and loss of a single path have no twin in the
-//! lab, whose delay is one for all; loss has, as a [`Rule`].
+//! One race a run: of a crowd there are first messages only. Windows and buffers
+//! are of a size, and receivers always have room. Congestion control is slow
+//! start; there is no selective acknowledgement and no pacing. IPv4 and IPv6 are
+//! alike: a SYN holds as much of either.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -145,6 +147,7 @@ mod generate;
 mod handler;
 mod headstart;
 mod host;
+mod link;
 mod memory;
 mod middlebox;
 mod net;
@@ -166,13 +169,14 @@ mod world;
 pub use app::ReadEnd;
 pub use driver::{Driver, Wakes};
 pub use headstart::Headstart;
+pub use link::{Fault, Link, Mishap, Packet};
 pub use net::{SocketError, SocketId, StartError, Transports};
 pub use rule::{ParseRuleError, Rule};
 pub use rules::Violation;
 pub use run::{Outcome, Run, run, run_traced, run_with, run_with_gate};
 pub use scenario::{
-    Act, Client, Crowd, End, Jump, Link, Noise, Pairing, RaceSettings, Reach, Scenario, Server,
-    Target, Trigger,
+    Act, Client, Crowd, End, Jump, Noise, Pairing, RaceSettings, Reach, Scenario, Server, Target,
+    Trigger,
 };
 pub use segment::OptionKind;
 pub use shrink::shrink;

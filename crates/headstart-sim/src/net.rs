@@ -5,6 +5,7 @@ use headstart_core::race::{
     AttemptKind, Close, Event, Failure, FailureKind, Progress, Step, SynData,
 };
 
+use crate::link::Travel;
 use crate::segment::FastOpenOption;
 use crate::tcp::{Readiness, SYN_DATA_MAX, Socket, State, millis};
 use crate::trace::What;
@@ -154,6 +155,7 @@ impl World<'_> {
             client,
             reach: at.reach,
             link,
+            travel: Travel::new(&link),
             memory: crate::middlebox::Memory::new(self.scenario.rule),
             server: self.balanced(),
             ends: [None, None],

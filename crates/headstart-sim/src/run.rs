@@ -50,6 +50,8 @@ pub struct Outcome {
     pub end: ReadEnd,
     /// From the dial to the first byte of reply.
     pub first_byte: Option<Duration>,
+    /// From the dial to the last byte that was read.
+    pub last_byte: Option<Duration>,
     /// How often a handler was called.
     pub handled: u32,
     /// The connection: its kind, and what became of data in its SYN.
@@ -123,6 +125,7 @@ pub fn run_with_gate<D: Driver>(
             read: run.app.read.len(),
             end: run.app.read_end.unwrap_or(ReadEnd::Left),
             first_byte: run.app.first_byte.map(Duration::from_nanos),
+            last_byte: run.app.last_byte.map(Duration::from_nanos),
             handled: run.world.counters.handled,
             winner: winner.map(|winner| (winner.kind, winner.syn_data)),
             report: run.report,
@@ -143,6 +146,7 @@ impl Run {
                 read: 0,
                 end: ReadEnd::Left,
                 first_byte: None,
+                last_byte: None,
                 handled: 0,
                 winner: None,
                 report: no_report(),
@@ -192,6 +196,7 @@ fn run_stranger(
             read: used.map_or(0, |wire| wire.got.len()),
             end: used.and_then(|wire| wire.read_end).unwrap_or(ReadEnd::Left),
             first_byte: None,
+            last_byte: None,
             handled: world.counters.handled,
             winner: None,
             report: no_report(),

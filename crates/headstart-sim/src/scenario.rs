@@ -6,6 +6,7 @@ use headstart_core::config::{ConfigError, Kinds, LoserClose, Peer, Schedule};
 use headstart_core::pair::{LOG_DEFAULT, WINDOW_DEFAULT};
 use headstart_core::{FirstFlight, RaceConfig};
 
+use crate::link::Link;
 use crate::rule::Rule;
 use crate::segment::OptionKind;
 use crate::stranger::Stranger;
@@ -81,21 +82,6 @@ pub enum Reach {
     Refusing,
     /// No host: ICMP unreachable.
     Unreachable,
-}
-
-/// The path of one attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// From one end to the other.
-    pub delay: Duration,
-    /// Up to so much more for each packet, which so may overtake others.
-    pub jitter: Duration,
-    /// How many of 1,000 packets are lost.
-    pub loss: u16,
-    /// How many of 1,000 packets come twice.
-    pub duplicates: u16,
-    /// Packets, both ways counted, after which the path is dead.
-    pub dies_after: Option<u32>,
 }
 
 /// What the client's application does.
@@ -245,20 +231,6 @@ pub struct Jump {
     pub at: Duration,
     /// How far, in milliseconds; negative is back.
     pub millis: i64,
-}
-
-impl Link {
-    /// A path without faults.
-    #[must_use]
-    pub const fn clean(delay: Duration) -> Self {
-        Self {
-            delay,
-            jitter: Duration::ZERO,
-            loss: 0,
-            duplicates: 0,
-            dies_after: None,
-        }
-    }
 }
 
 impl Scenario {

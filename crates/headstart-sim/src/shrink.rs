@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use headstart_core::config::{LoserClose, Schedule};
 
+use crate::link::Link;
 use crate::rule::Rule;
 use crate::run::Run;
-use crate::scenario::{Act, End, Link, Noise, Pairing, Reach, Scenario, Trigger};
+use crate::scenario::{Act, End, Noise, Pairing, Reach, Scenario, Trigger};
 use crate::stranger::Stranger;
 
 /// Runs that one shrinking may take.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::link::Mishap;
 use crate::middlebox::{Verdict, refusal};
 use crate::scenario::Reach;
 use crate::segment::Segment;
@@ -30,11 +31,17 @@ impl World<'_> {
         let key = segment.key();
         segment.server = flow.server;
         flow.packets = flow.packets.saturating_add(1);
+        let mishap = flow.travel.befalls(&segment);
         let verdict = flow.memory.judge(&mut segment, dice.of(RULE));
         let nobody = segment.to_server && flow.reach == Reach::Dead;
         let dead = flow.link.dies_after.is_some_and(|most| flow.packets > most);
-        let lost = nobody || dead || dice.of(LOSS).chance(flow.link.loss, key);
-        let delay = nanos(flow.link.delay);
+        let chance = dice.of(LOSS).chance(flow.link.loss, key);
+        let lost = nobody || dead || chance || mishap == Some(Mishap::Lost);
+        let late = match mishap {
+            Some(Mishap::Late(more)) => nanos(more),
+            Some(Mishap::Lost | Mishap::Twice(_)) | None => 0,
+        };
+        let delay = nanos(flow.link.delay).saturating_add(late);
         let jitter = flow.link.jitter;
         let delays = [JITTER, SECOND_JITTER]
             .map(|which| delay.saturating_add(dice.of(which).span(jitter, key)));
@@ -56,6 +63,8 @@ impl World<'_> {
                 (Fate::Arrives(first), Some((segment, first)))
             }
         };
+        let befallen = u64::from(mishap.is_some());
+        self.counters.befallen = self.counters.befallen.saturating_add(befallen);
         self.counters.packets = self.counters.packets.saturating_add(1);
         self.counters.lost = self.counters.lost.saturating_add(u64::from(!passes));
         self.trace(What::Sent(original, fate));
@@ -65,6 +74,10 @@ impl World<'_> {
         }
         if passes && !no_host {
             if let Verdict::Duplicate(after) = verdict {
+                let at = now.saturating_add(first).saturating_add(nanos(after));
+                self.push(at, Event::Arrives(segment));
+            }
+            if let Some(Mishap::Twice(after)) = mishap {
                 let at = now.saturating_add(first).saturating_add(nanos(after));
                 self.push(at, Event::Arrives(segment));
             }

@@ -9,9 +9,10 @@ use headstart_core::race::AttemptKind;
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::host::Host;
+use crate::link::{Link, Travel};
 use crate::middlebox::Memory;
 use crate::rule::Rule;
-use crate::scenario::{Link, Reach, Scenario};
+use crate::scenario::{Reach, Scenario};
 use crate::segment::{FastOpenOption, Segment};
 use crate::tcp::{Socket, State, nanos};
 use crate::trace::{Entry, Trace, What};
@@ -74,6 +75,7 @@ pub(crate) struct Flow {
     pub(crate) client: usize,
     pub(crate) reach: Reach,
     pub(crate) link: Link,
+    pub(crate) travel: Travel,
     pub(crate) memory: Memory,
     /// The server that a balancer gives it.
     pub(crate) server: usize,
@@ -110,6 +112,8 @@ pub struct Counters {
     pub packets: u64,
     /// Packets that did not arrive.
     pub lost: u64,
+    /// Packets that a fault of their link befell.
+    pub befallen: u64,
     /// Events of the network and of timers.
     pub events: u64,
     /// Times that the driver was woken.

@@ -4,6 +4,7 @@ use etherparse::{PacketBuilder, TcpOptionElement};
 use proptest::prelude::*;
 
 use super::*;
+use crate::link;
 
 const ISN: u32 = 1000;
 const COOKIE: [u8; 10] = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -213,6 +214,77 @@ fn a_way_ends_where_its_name_says() {
             let answered: Vec<_> = seen.iter().map(answered).collect();
             assert_eq!(answered, [true, false, false, true, false]);
         }
+    }
+}
+
+/// Packets of a connection that begins so, on a link with one fault: which
+/// of them it befalls, and how.
+fn befallen(first: &Packet, packet: link::Packet, nth: u32, mishap: Mishap) -> Vec<Ruling> {
+    let fault = link::Fault {
+        packet,
+        nth,
+        mishap,
+    };
+    let mut ways = Ways::default();
+    let link = Link::new().delay(Duration::from_millis(5)).fault(fault);
+    ways.set_link(server_of(first), Opening::FastOpen, link);
+    let mut middlebox = Middlebox::new(1);
+    let bare = |data| Packet {
+        syn: false,
+        ack: true,
+        options: vec![],
+        ..syn(first.v6, &[], data)
+    };
+    let packets = [
+        reply(first.v6, true, 0),
+        bare(0),
+        bare(9),
+        reply(first.v6, false, 50),
+        reply(first.v6, false, 50),
+        reply(first.v6, false, 0),
+    ];
+    let mut judged = |packet| judge_on(&mut middlebox, Rule::Transparent, &ways, packet).0;
+    [judged(first)]
+        .into_iter()
+        .chain(packets.iter().map(judged))
+        .collect()
+}
+
+#[test]
+fn faults_befall_the_packets_that_they_name() {
+    use link::Packet as P;
+    let fast_open = syn(false, &COOKIE, 200);
+    let (lost, after) = (Mishap::Lost, Duration::from_millis(7));
+    let table = [
+        (P::Syn, 1, 0),
+        (P::SynAck, 1, 1),
+        (P::ClientAck, 1, 2),
+        (P::ClientData, 1, 3),
+        (P::ServerData, 1, 4),
+        (P::ServerData, 2, 5),
+        (P::ServerAck, 1, 6),
+    ];
+    for (packet, nth, place) in table {
+        let whom = |mishap, verdict: Verdict| {
+            let rulings = befallen(&fast_open, packet, nth, mishap);
+            let is_it = |ruling: &Ruling| ruling.befallen && ruling.verdict == verdict;
+            let places = (0..rulings.len()).filter(|at| is_it(&rulings[*at]));
+            let late = rulings[place].late;
+            (places.collect::<Vec<_>>(), late)
+        };
+        let delay = Duration::from_millis(5);
+        assert_eq!(whom(lost, Verdict::Drop), (vec![place], delay));
+        let again = Verdict::Duplicate(after);
+        assert_eq!(whom(Mishap::Twice(after), again), (vec![place], delay));
+        let late = whom(Mishap::Late(after), Verdict::Forward);
+        assert_eq!(late, (vec![place], delay + after));
+    }
+    for rulings in [
+        befallen(&fast_open, P::Syn, 2, lost),
+        befallen(&syn(false, &[], 0), P::Syn, 1, lost),
+    ] {
+        let befallen = rulings.iter().filter(|ruling| ruling.befallen);
+        assert_eq!(befallen.count(), 0);
     }
 }
 
