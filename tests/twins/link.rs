@@ -70,6 +70,7 @@ pub fn cells() -> Vec<Cell> {
         })
     };
     let firsts = Packet::ALL.map(|packet| mishaps.map(|mishap| fault(packet, 1, mishap)));
+    // The last ones Linux repairs as the simulator does not: see its limits.
     let later = [2, 3].map(|nth| mishaps.map(|mishap| fault(Packet::ServerData, nth, mishap)));
     let faults = firsts.into_iter().chain(later).flatten();
     let matters: Vec<_> = lengths.into_iter().chain(faults).collect();

@@ -125,8 +125,10 @@
 //!
 //! One race a run: of a crowd there are first messages only. Windows and buffers
 //! are of a size, and receivers always have room. Congestion control is slow
-//! start; there is no selective acknowledgement and no pacing. IPv4 and IPv6 are
-//! alike: a SYN holds as much of either.
+//! start; there is no selective acknowledgement, no tail loss probe (RFC 8985)
+//! and no pacing: one of the last two packets of an answer of six, once lost,
+//! comes after 7 round trips of 50 ms, with Linux after 2.4 or 3.1. IPv4 and
+//! IPv6 are alike: a SYN holds as much of either.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
