@@ -128,6 +128,19 @@ fn p1_p2_p3_hold_for_every_stranger_before_every_middlebox() {
     assert!(joined > 700, "{joined} joined");
 }
 
+/// Each copy is then a client, and its handler reads the message too.
+#[test]
+fn a_server_that_debounces_nothing_is_judged_by_all_that_it_reads() {
+    for (name, stranger) in strangers() {
+        let mut scenario = scenario(Rule::Transparent, stranger);
+        scenario.server.debounce = None;
+        scenario.server.pairing = None;
+        let run = run(&scenario);
+        assert_eq!(run.violations, [], "{name}");
+        assert_eq!(run.outcome.handled, 2, "{name}");
+    }
+}
+
 #[track_caller]
 fn expect(scenario: &Scenario, wrong: Wrong, rule: &str, words: &str) {
     let behind =
