@@ -267,8 +267,9 @@ pub(super) fn ended_early(run: &Finished<'_>) -> bool {
             let first = host.accepted.get(kept.place);
             let ended = first.and_then(|first| first.handler.eof_at);
             let later = |at: u64| {
-                let mut copies = host.accepted.iter().skip(kept.place.saturating_add(1));
-                copies.any(|copy| copy.decided >= Some(at))
+                // Whoever was accepted before may have had its message whole after.
+                let mut copies = host.accepted.iter().enumerate();
+                copies.any(|(place, copy)| place != kept.place && copy.decided >= Some(at))
             };
             ended.is_some_and(later)
         })
