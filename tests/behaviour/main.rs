@@ -25,6 +25,8 @@ mod harness;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
 mod schedules;
 #[cfg(target_os = "linux")]
 mod statements;
@@ -57,6 +59,7 @@ fn main() {
         ("dial", dial::tests()),
         ("endings", endings::tests()),
         ("gate", gate::tests()),
+        ("memory", memory::tests()),
         ("schedules", schedules::tests()),
         ("statements", statements::tests()),
         ("uploads", uploads::tests()),

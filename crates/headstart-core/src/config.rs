@@ -258,6 +258,15 @@ impl RaceBuilder {
         self
     }
 
+    /// Whether races may use both kinds, as far as these settings say: if not,
+    /// the paths to the addresses need no plan.
+    pub fn may_race(&self) -> bool {
+        let config = &self.config;
+        config.kinds == Kinds::Both
+            && config.copies()
+            && config.first_flight != FirstFlight::Unstated
+    }
+
     /// Checks the settings.
     ///
     /// # Errors

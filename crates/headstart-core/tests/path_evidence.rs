@@ -102,6 +102,14 @@ fn no_cookie_is_asked_for_whoever_wins() {
     assert_eq!(shown(&race), Evidence::Asked);
 }
 
+/// A kernel that does ordinary handshakes for Fast Open asks for nothing.
+#[test]
+fn a_plain_handshake_asks_for_nothing() {
+    let mut race = started(0, Progress::Handshake);
+    plain_answers(&mut race);
+    assert_eq!(shown(&race), Evidence::Nothing);
+}
+
 #[test]
 fn a_syn_that_is_not_answered_beside_plain_is_dropped() {
     let mut race = racing();
@@ -121,6 +129,15 @@ fn a_syn_that_left_late_had_no_time_to_be_answered() {
     let mut race = started(25, Progress::DataInSyn(6));
     plain_answers(&mut race);
     assert_eq!(trouble(&race), Some(Trouble::Dropped));
+    // Nor had its answer.
+    for (after, expected) in [(26, None), (25, Some(Trouble::Silent))] {
+        let mut race = started(after, Progress::DataInSyn(6));
+        tell(&mut race, RTT, PLAIN, Event::Opened(SynData::None));
+        let opened = Event::Opened(SynData::Acknowledged);
+        tell(&mut race, RTT + after, FAST_OPEN, opened);
+        tell(&mut race, 2 * RTT, PLAIN, Event::Replied);
+        assert_eq!(trouble(&race), expected, "{after}");
+    }
 }
 
 #[test]

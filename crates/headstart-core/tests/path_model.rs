@@ -184,9 +184,10 @@ impl Known {
             Evidence::Asked => self.block(now, Trouble::NoCookie, doublings + 1),
             Evidence::Trouble(trouble) => self.block(now, trouble, doublings + 1),
             Evidence::Answered => {
+                let since = self.trying.unwrap_or(now);
                 self.heal(now);
                 if trouble == Trouble::Stalled {
-                    self.relapse = Some((doublings, now, now + backoff(doublings)));
+                    self.relapse = Some((doublings, since, now + backoff(doublings)));
                 }
             }
         }

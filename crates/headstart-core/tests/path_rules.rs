@@ -340,9 +340,16 @@ fn stalls_of_one_time_count_once() {
         .memory
         .note(scene.now, path(1), began, Evidence::Answered);
     scene.expect_backoff(Trouble::Stalled, stall_time());
+    let retried = scene.now;
     scene.race(Evidence::Answered);
-    scene.memory.note(scene.now, path(1), began, STALLED);
-    assert_eq!(scene.plan(), Plan::Race, "from before the retry");
+    let before = Instant::from_nanos(retried.as_nanos() - 1);
+    for before in [began, before] {
+        scene.memory.note(scene.now, path(1), before, STALLED);
+        assert_eq!(scene.plan(), Plan::Race, "from before the retry");
+    }
+    // The retry's own connection, after its answer.
+    scene.memory.note(scene.now, path(1), retried, STALLED);
+    scene.expect_backoff(Trouble::Stalled, 2 * stall_time());
 }
 
 #[test]
@@ -396,6 +403,21 @@ fn only_paths_in_trouble_are_suspicious() {
         assert!(!memory.is_suspicious(path(2).peer()), "{local}");
         assert_eq!(memory.plan(now, path(1)), Plan::Race, "another path");
     }
+}
+
+#[test]
+fn the_latest_path_to_a_peer_is_the_one_used_last() {
+    let now = at(1);
+    let mut memory = PathMemory::default();
+    let from = |local: u8| PathKey::new([192, 0, 2, local].into(), path(1).peer());
+    assert_eq!(memory.latest(path(1).peer()), None);
+    for local in [7, 9, 8] {
+        memory.note(now, from(local), now, Evidence::Answered);
+        assert_eq!(memory.latest(path(1).peer()), Some(from(local)));
+    }
+    memory.note(now, path(2), now, Evidence::Answered);
+    memory.plan(now, from(7));
+    assert_eq!(memory.latest(path(1).peer()), Some(from(7)));
 }
 
 #[test]
@@ -757,7 +779,12 @@ fn the_newer_of_two_memories_wins() {
         until: later(NOON, MINUTE),
     };
     let now = at(100);
-    for (first, second, taken) in [(10, 5, true), (5, 10, false), (5, 5, false)] {
+    for (first, second, taken) in [
+        (5_001, 4_000, true),
+        (5_000, 4_000, false),
+        (4_000, 5_001, false),
+        (5_000, 5_000, false),
+    ] {
         let mut memory = PathMemory::default();
         assert!(memory.restore(now, NOON, stored(first, open)));
         assert_eq!(memory.restore(now, NOON, stored(second, suspended)), taken);

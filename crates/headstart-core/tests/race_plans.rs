@@ -139,3 +139,18 @@ fn each_address_has_its_own_plan() {
     let plans = race.report().plans;
     assert_eq!(plans, [SUSPENDED, Plan::Retry(Trouble::Silent), Plan::Race]);
 }
+
+#[test]
+fn only_settings_that_allow_a_race_need_a_plan() {
+    let unaware = RaceConfig::builder().first_flight(FirstFlight::Asserted);
+    for (settings, expected) in [
+        (settings(), true),
+        (settings().kinds(Kinds::PlainOnly), false),
+        (settings().kinds(Kinds::FastOpenOnly), false),
+        (settings().first_flight(FirstFlight::Unstated), false),
+        (unaware.clone(), false),
+        (unaware.insist(true), true),
+    ] {
+        assert_eq!(settings.may_race(), expected);
+    }
+}

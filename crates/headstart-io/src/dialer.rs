@@ -9,11 +9,14 @@ use headstart_core::config::{
     FirstFlight, Kinds, LoserClose, Peer, RaceBuilder, RaceConfig, Schedule, TARGETS_MAX,
 };
 use headstart_core::framing::token::Id;
+use headstart_core::path::Plan;
+use headstart_core::peers::Directory;
 use headstart_core::race::Race;
 
 use crate::budget::Budget;
 use crate::driver::{Driven, Driver, Queue};
 use crate::error::write_error;
+use crate::memory::{Known, Memory, Witness};
 use crate::race::Running;
 use crate::runtime::Runtime;
 use crate::stream::RaceStream;
@@ -30,6 +33,7 @@ pub struct Dialer<R: Runtime> {
 struct Shared<R: Runtime> {
     runtime: R,
     settings: DialerBuilder<R>,
+    known: Option<Known>,
     queue: Arc<Queue<Running<R>>>,
 }
 
@@ -57,6 +61,9 @@ impl<R: Runtime> Dialer<R> {
             budget: Budget::process(),
             race: RaceConfig::builder(),
             token: false,
+            peer: Peer::default(),
+            peers: Directory::with_capacity(0),
+            memory: Some(Memory::default()),
         }
     }
 
@@ -70,22 +77,33 @@ impl<R: Runtime> Dialer<R> {
     /// If the name is not found, has no address, or every attempt fails on the
     /// spot; a wrong setting is [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub async fn dial(&self, target: impl Into<Target>) -> io::Result<R::RaceStream> {
-        let mut addresses = target.into().resolve(&self.shared.runtime).await?;
+        let target = target.into();
+        let settings = &self.shared.settings;
+        let peer = target.peer(&settings.peers, settings.peer);
+        let mut addresses = target.resolve(&self.shared.runtime).await?;
         addresses.truncate(TARGETS_MAX);
         let runtime = self.shared.runtime.clone();
         let began = runtime.now();
-        let settings = &self.shared.settings;
-        let mut race = settings.race.clone();
+        let mut race = settings.race.clone().peer(peer);
         if settings.token {
             race = race.first_flight(FirstFlight::Token { id: token_id()? });
         }
+        let known = self.shared.known.as_ref().filter(|_| race.may_race());
+        let mut paths = Vec::new();
         for address in &addresses {
-            race = race.target(runtime.syn_payload(*address));
+            let local_ip = || runtime.local_ip(*address, &settings.options).ok();
+            let (plan, path) = match known {
+                Some(known) => known.plan(began, *address, local_ip),
+                None => (Plan::Race, None),
+            };
+            race = race.planned_target(runtime.syn_payload(*address), plan);
+            paths.push((*address, path));
         }
         let config = race.build().map_err(invalid)?;
         let race = Race::new(config, began);
         let (options, budget) = (settings.options.clone(), settings.budget.clone());
-        let running = Running::new(race, runtime, addresses, options, budget);
+        let witness = known.map(|known| Witness::new(known.clone(), paths));
+        let running = Running::new(race, runtime, addresses, options, budget, witness);
         let cell = self.shared.queue.adopt(running);
         let failed = cell.with(|running, cx| {
             running.drive(cx);
@@ -101,6 +119,12 @@ impl<R: Runtime> Dialer<R> {
     #[cfg(all(test, not(shuttle)))]
     pub(crate) fn take_latest(&self) -> Option<Arc<crate::driver::Cell<Running<R>>>> {
         self.shared.queue.take_latest()
+    }
+
+    /// What it remembers of paths, unless that is switched off: for counters,
+    /// a listing or a store.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.shared.known.as_ref().map(Known::memory)
     }
 
     /// Races that are not settled: those undecided, those whose application is
@@ -128,6 +152,9 @@ pub struct DialerBuilder<R: Runtime> {
     budget: Budget,
     race: RaceBuilder,
     token: bool,
+    peer: Peer,
+    peers: Directory,
+    memory: Option<Memory>,
 }
 
 impl<R: Runtime> DialerBuilder<R> {
@@ -151,6 +178,24 @@ impl<R: Runtime> DialerBuilder<R> {
     /// they act on it twice, so they are not raced.
     pub fn peer(mut self, peer: Peer) -> Self {
         self.race = self.race.peer(peer);
+        self.peer = peer;
+        self
+    }
+
+    /// What is known of single peers, in place of [`peer`](Self::peer): by the
+    /// host and port dialled, whether a name or addresses. Of several addresses
+    /// the peer that can do least counts. Default: nothing.
+    pub fn peers(mut self, peers: Directory) -> Self {
+        self.peers = peers;
+        self
+    }
+
+    /// Where it is remembered on which paths Fast Open fails, so that races do
+    /// not try it there again and again. Default: a memory of this dialer and
+    /// its clones. Give several dialers the same to let them learn from each
+    /// other, or `None` to let every race run as if it were the first.
+    pub fn memory(mut self, memory: impl Into<Option<Memory>>) -> Self {
+        self.memory = memory.into();
         self
     }
 
@@ -211,11 +256,14 @@ impl<R: Runtime> DialerBuilder<R> {
         self.race.clone().target(0).build().map_err(invalid)?;
         let queue = Queue::new();
         let runtime = self.runtime.clone();
+        let memory = self.memory.clone();
+        let known = memory.map(|memory| Known::new(memory, runtime.now()));
         runtime.spawn(Driver::new(queue.clone(), runtime.clone()));
         Ok(Dialer {
             shared: Arc::new(Shared {
                 runtime,
                 settings: self,
+                known,
                 queue,
             }),
         })

@@ -78,6 +78,7 @@ mod error;
 mod gate;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod memory;
 mod race;
 mod runtime;
 mod stream;
@@ -95,6 +96,7 @@ pub use gate::{
     ADMITTED_DEFAULT, Admitted, CLAIMS_DEFAULT, Claims, Gate, GateBuilder, GateCounters, GateEvent,
     GateStream, MESSAGE_TIMEOUT, PAIR_BYTES_DEFAULT, PAIRS_DEFAULT, Via, WAITING_DEFAULT,
 };
+pub use memory::Memory;
 pub use runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 pub use stream::RaceStream;
 #[cfg(feature = "async-io")]

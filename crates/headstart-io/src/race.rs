@@ -13,6 +13,7 @@ use headstart_core::time::Instant;
 use crate::budget::{Budget, Permit};
 use crate::driver::Driven;
 use crate::error::failure_of;
+use crate::memory::Witness;
 use crate::runtime::{Runtime, Stream};
 use crate::waiters::{Waiters, Want};
 
@@ -43,6 +44,8 @@ pub(crate) struct Running<R: Runtime> {
     addresses: Vec<SocketAddr>,
     options: R::Options,
     budget: Budget,
+    /// What tells the path memory, if there is one.
+    witness: Option<Witness>,
     slots: Vec<Option<Slot<R::Stream>>>,
     /// The connection, until its application comes for it.
     pub(crate) handed: Option<R::Stream>,
@@ -65,6 +68,7 @@ impl<R: Runtime> Running<R> {
         addresses: Vec<SocketAddr>,
         options: R::Options,
         budget: Budget,
+        witness: Option<Witness>,
     ) -> Self {
         Self {
             race,
@@ -72,6 +76,7 @@ impl<R: Runtime> Running<R> {
             addresses,
             options,
             budget,
+            witness,
             slots: Vec::new(),
             handed: None,
             untold: None,
@@ -85,6 +90,22 @@ impl<R: Runtime> Running<R> {
 
     pub(crate) fn now(&self) -> Instant {
         self.runtime.now()
+    }
+
+    /// Tells the path memory what the race has shown, once that is known.
+    pub(crate) fn tell(&mut self, now: Instant, answered: Option<Instant>) {
+        if let Some(witness) = &mut self.witness {
+            witness.tell(now, &self.race, answered);
+        }
+    }
+
+    /// Tells it that the connection has died; whether that is its affair.
+    pub(crate) fn tell_of_a_stall(&mut self) -> bool {
+        let now = self.runtime.now();
+        match &mut self.witness {
+            Some(witness) => witness.stalled(now, &self.race),
+            None => false,
+        }
     }
 
     /// How it ended without a connection.
@@ -120,8 +141,9 @@ impl<R: Runtime> Running<R> {
 
     fn start(&mut self, id: AttemptId) -> Event {
         let target = self.race.attempt(id);
-        let address = target.and_then(|(kind, target)| Some((kind, self.addresses.get(target)?)));
-        let Some((kind, address)) = address else {
+        let address =
+            target.and_then(|(kind, target)| Some((kind, target, self.addresses.get(target)?)));
+        let Some((kind, target, address)) = address else {
             return Event::NotStarted(Failure::new(FailureKind::Other));
         };
         // A plain attempt to the next address is no extra: a program without
@@ -143,6 +165,9 @@ impl<R: Runtime> Running<R> {
         match self.runtime.start(*address, kind, flight, &self.options) {
             Ok((stream, progress)) => {
                 let data_in_syn = matches!(progress, Progress::DataInSyn(_));
+                if let Some(witness) = &mut self.witness {
+                    witness.started(target, &stream);
+                }
                 let slot = Slot {
                     stream,
                     data_in_syn,
@@ -282,18 +307,30 @@ impl<R: Runtime> Driven for Running<R> {
                     let event = self.shutdown(id);
                     self.race.handle(now, id, event);
                 }
-                Step::Close(id, close) => match (self.release(id), close) {
-                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
-                    (Some(slot), Close::Graceful) => drop(slot),
-                    (None, _) => {}
-                },
+                Step::Close(id, close) => {
+                    let slot = self.release(id);
+                    if let (Some(slot), Some(witness)) = (&slot, &mut self.witness)
+                        && slot.data_in_syn
+                    {
+                        witness.closing(id, &slot.stream);
+                    }
+                    match (slot, close) {
+                        (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+                        (Some(slot), Close::Graceful) => drop(slot),
+                        (None, _) => {}
+                    }
+                }
                 Step::Wait(deadline) => {
                     self.deadline = deadline;
+                    if self.handed_over {
+                        self.tell(now, None);
+                    }
                     return acted;
                 }
                 Step::Settled => {
                     self.settled = true;
                     self.deadline = None;
+                    self.tell(now, None);
                     return false;
                 }
             }

@@ -4,7 +4,7 @@
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 use headstart_core::Instant;
@@ -65,6 +65,17 @@ pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
 
     /// Most bytes that one SYN to this address is taken to carry.
     fn syn_payload(&self, address: SocketAddr) -> usize;
+
+    /// The address from which an attempt to this address would leave, found
+    /// without sending anything. Only asked for if the path memory suspects
+    /// some path to it; without it the one used last is taken.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where that cannot be told.
+    fn local_ip(&self, address: SocketAddr, options: &Self::Options) -> io::Result<IpAddr> {
+        let _ = (address, options);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// The addresses of a host, in order of preference.
     ///
@@ -137,6 +148,14 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
     /// # Errors
     /// If the system does not say.
     fn syn_data_acked(&self) -> io::Result<bool>;
+
+    /// The local address, under which the path memory knows the path.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say.
+    fn local_ip(&self) -> io::Result<IpAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// How many of the bytes written the peer has acknowledged, counting FIN
     /// as one. Without it a gate cannot prove that a connection that came by

@@ -113,6 +113,18 @@ impl<R: Runtime> RaceStream<R> {
         })
     }
 
+    /// Tells the dialer's [`Memory`](crate::Memory) that this connection died
+    /// after its first answer: nothing came any more, though it should have.
+    /// No race can help then; but the next ones over the path use plain TCP
+    /// alone until a back-off has ended.
+    ///
+    /// `true` if that was noted, once for each stream: Fast Open was the
+    /// connection, with data in its SYN. What happens to a plain connection is
+    /// nothing that Fast Open is to blame for.
+    pub fn report_stall(&self) -> bool {
+        self.cell.with(|running, _| running.tell_of_a_stall())
+    }
+
     /// The runtime's own stream, once it may be written to directly.
     pub fn get_ref(&self) -> Option<&R::Stream> {
         self.stream.as_ref()
@@ -144,7 +156,11 @@ impl<R: Runtime> RaceStream<R> {
         }
         let exit = match &result {
             Ok(1..) => {
-                self.answered = Some(self.cell.look(Running::now));
+                self.answered = Some(self.cell.with(|running, _| {
+                    let now = running.now();
+                    running.tell(now, Some(now));
+                    now
+                }));
                 return result;
             }
             Ok(0) => Exit::Ended { whole: true },

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use headstart_core::config::TARGETS_MAX;
+use headstart_core::config::{Peer, TARGETS_MAX};
+use headstart_core::peers::Directory;
 
 use crate::runtime::Runtime;
 
@@ -18,6 +19,28 @@ pub enum Target {
 }
 
 impl Target {
+    /// What the peer does with a first message that arrives twice, as far as
+    /// it is known; otherwise `default`.
+    pub(crate) fn peer(&self, known: &Directory, default: Peer) -> Peer {
+        let of = |host: &str, port| {
+            let known = known.get(host, port);
+            known.map_or(default, |url| url.abilities().peer())
+        };
+        match self {
+            _ if known.is_empty() => default,
+            Self::Host(host, port) => of(host, *port),
+            Self::Addresses(addresses) => addresses
+                .iter()
+                .map(|address| of(&address.ip().to_string(), address.port()))
+                .min_by_key(|peer| match peer {
+                    Peer::Unaware => 0,
+                    Peer::FirstCome => 1,
+                    Peer::Pairing => 2,
+                })
+                .unwrap_or(default),
+        }
+    }
+
     /// The addresses, families interleaved (RFC 8305 section 4).
     pub(crate) async fn resolve<R: Runtime>(self, runtime: &R) -> io::Result<Vec<SocketAddr>> {
         let found = match self {
@@ -71,6 +94,49 @@ fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_least_able_of_a_peers_addresses_counts() {
+        let mut known = Directory::default();
+        for url in [
+            "a:1?debounce=2&f=1&pairing=1",
+            "192.0.2.1:1?debounce=2&f=1",
+            "[2001:db8::1]:1?debounce=2&f=1&pairing=1",
+            "192.0.2.9:1",
+        ] {
+            known.insert(url.parse().unwrap()).unwrap();
+        }
+        let addresses = |texts: &[&str]| {
+            let addresses: Vec<SocketAddr> = texts.iter().map(|t| t.parse().unwrap()).collect();
+            Target::from(addresses)
+        };
+        for (target, default, expected) in [
+            (Target::from(("A", 1)), Peer::Unaware, Peer::Pairing),
+            (Target::from(("a", 2)), Peer::FirstCome, Peer::FirstCome),
+            (addresses(&["192.0.2.1:1"]), Peer::Pairing, Peer::FirstCome),
+            (
+                addresses(&["[2001:db8::1]:1", "192.0.2.1:1"]),
+                Peer::Unaware,
+                Peer::FirstCome,
+            ),
+            (
+                addresses(&["[2001:db8::1]:1", "192.0.2.2:1"]),
+                Peer::Unaware,
+                Peer::Unaware,
+            ),
+            (
+                addresses(&["[::ffff:192.0.2.9]:1", "[2001:db8::1]:1"]),
+                Peer::Pairing,
+                Peer::Unaware,
+            ),
+            (addresses(&[]), Peer::Pairing, Peer::Pairing),
+        ] {
+            assert_eq!(target.peer(&known, default), expected, "{target:?}");
+        }
+        let nothing = Directory::default();
+        let target = addresses(&["192.0.2.1:1"]);
+        assert_eq!(target.peer(&nothing, Peer::Pairing), Peer::Pairing);
+    }
 
     #[test]
     fn families_alternate_from_the_preferred_one() {

@@ -1,9 +1,9 @@
 //! Starting an attempt, with its first flight in hand.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::errors::{ConnectError, Step};
 use crate::operation::Operation;
@@ -26,6 +26,32 @@ pub fn syn_payload(addr: &SocketAddr) -> usize {
         SocketAddr::V4(_) => SYN_PAYLOAD_V4,
         SocketAddr::V6(_) => SYN_PAYLOAD_V6,
     }
+}
+
+/// The address from which a connection to this address would leave, by the system's routes. Nothing
+/// is sent: a datagram socket is asked for.
+///
+/// # Errors
+///
+/// [`Unsupported`](io::ErrorKind::Unsupported) if a [`hook`](Options::hook) is set, which may bind
+/// sockets to a device and is not run for this; otherwise the system's, such as that there is no
+/// route.
+pub fn local_ip(addr: SocketAddr, options: &Options) -> io::Result<IpAddr> {
+    if let Some(local) = options.local().filter(|local| !local.ip().is_unspecified()) {
+        return Ok(local.ip());
+    }
+    if options.has_hook() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
+    if let Some(mark) = options.packet_mark() {
+        sys::set_mark(&socket, mark)?;
+    }
+    socket.connect(&SockAddr::from(addr))?;
+    let local = socket.local_addr()?.as_socket();
+    local
+        .map(|local| local.ip())
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// How an attempt opens its connection.

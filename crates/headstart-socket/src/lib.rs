@@ -72,7 +72,9 @@ pub mod status;
 mod stream;
 mod sys;
 
-pub use connect::{Connecting, Kind, Mechanism, Progress, connect, connect_with, syn_payload};
+pub use connect::{
+    Connecting, Kind, Mechanism, Progress, connect, connect_with, local_ip, syn_payload,
+};
 pub use errors::{
     AfterAcceptError, Class, ConnectError, ListenError, NoFastOpen, Step, after_accept_error,
     classify,

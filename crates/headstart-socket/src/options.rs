@@ -97,6 +97,16 @@ impl Options {
         self.bind
     }
 
+    /// The mark, if one is set.
+    pub(crate) fn packet_mark(&self) -> Option<u32> {
+        self.mark
+    }
+
+    /// Whether a hook may change where packets leave from.
+    pub(crate) fn has_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
     /// Sets everything but the local address.
     pub(crate) fn apply(&self, socket: &Socket) -> Result<(), (Step, io::Error)> {
         if self.nodelay {

@@ -45,6 +45,14 @@ impl RaceStream {
         self.0.report()
     }
 
+    /// Tells the dialer's path memory that this connection died after its
+    /// first answer; whether that was noted.
+    ///
+    /// As [`headstart_io::RaceStream::report_stall`].
+    pub fn report_stall(&self) -> bool {
+        self.0.report_stall()
+    }
+
     /// tokio's own stream.
     ///
     /// # Errors

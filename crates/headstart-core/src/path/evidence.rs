@@ -88,8 +88,8 @@ impl Evidence {
     /// It is judged by the plain attempt beside it. What plain met too is the
     /// server's affair, and so is a reset of a connection that had opened: a
     /// server that debounces resets the second copy. A Fast Open attempt that
-    /// had less time than plain's handshake and half as much again is not
-    /// called unanswered.
+    /// had less time than plain's handshake and half as much again until plain
+    /// was answered is not called late.
     ///
     /// A server that takes longer to answer than a round trip may be called
     /// [`Silent`](Trouble::Silent) wrongly, if its answer comes on both
@@ -100,10 +100,9 @@ impl Evidence {
             let mut attempts = report.attempts.iter();
             attempts.find(|attempt| attempt.target == target && attempt.kind == kind)
         };
-        match (of_kind(AttemptKind::FastOpen), of_kind(AttemptKind::Plain)) {
-            (Some(fast_open), plain) if fast_open.started.is_some() => judge(fast_open, plain),
-            _ => Self::Nothing,
-        }
+        of_kind(AttemptKind::FastOpen).map_or(Self::Nothing, |fast_open| {
+            judge(fast_open, of_kind(AttemptKind::Plain))
+        })
     }
 }
 
@@ -122,8 +121,8 @@ fn judge(fast_open: &AttemptReport, plain: Option<&AttemptReport>) -> Evidence {
         SynData::None => Evidence::Nothing,
         SynData::Ignored => Evidence::Trouble(Trouble::Ignored),
         SynData::Acknowledged if fast_open.first_byte.is_some() => Evidence::Answered,
-        SynData::Acknowledged if was_silent(fast_open, plain) => Evidence::Trouble(Trouble::Silent),
-        SynData::Sent if was_dropped(fast_open, plain) => Evidence::Trouble(Trouble::Dropped),
+        SynData::Acknowledged if was_late(fast_open, plain) => Evidence::Trouble(Trouble::Silent),
+        SynData::Sent if was_late(fast_open, plain) => Evidence::Trouble(Trouble::Dropped),
         SynData::Acknowledged | SynData::Sent => Evidence::Nothing,
     }
 }
@@ -139,24 +138,15 @@ fn refusal(failure: Failure) -> Option<Trouble> {
     }
 }
 
-/// Whether plain was answered while this one waited.
-fn was_silent(fast_open: &AttemptReport, plain: Option<&AttemptReport>) -> bool {
-    let answered = plain.and_then(|plain| plain.first_byte);
-    fast_open.outcome == Outcome::Out(Exit::Lost)
-        && answered
-            .zip(fast_open.ended)
-            .is_some_and(|(answered, ended)| answered <= ended)
-}
-
-/// Whether plain was answered, and this one had long enough to open as well.
-fn was_dropped(fast_open: &AttemptReport, plain: Option<&AttemptReport>) -> bool {
+/// Whether plain was answered while this one waited, and had waited long enough.
+fn was_late(fast_open: &AttemptReport, plain: Option<&AttemptReport>) -> bool {
     let times = || {
-        let plain = plain.filter(|plain| plain.first_byte.is_some())?;
+        let plain = plain?;
+        let (started, ended) = (fast_open.started?, fast_open.ended?);
         let handshake = plain.opened?.saturating_since(plain.started?);
-        let waited = fast_open.ended?.saturating_since(fast_open.started?);
-        Some((handshake, waited))
+        let waited = ended.saturating_since(started);
+        let enough = waited >= handshake.saturating_add(handshake / 2);
+        Some(plain.first_byte? <= ended && enough)
     };
-    fast_open.opened.is_none()
-        && times()
-            .is_some_and(|(handshake, waited)| waited >= handshake.saturating_add(handshake / 2))
+    fast_open.outcome == Outcome::Out(Exit::Lost) && times() == Some(true)
 }

@@ -169,7 +169,8 @@ impl PathMemory {
 
     /// How the race that begins now uses a path. A [`Plan::Retry`] is given to
     /// one race at a time: [`note`](Self::note) its outcome, even if it is
-    /// [`Evidence::Nothing`], with the same moment as its beginning.
+    /// [`Evidence::Nothing`], with the same moment as its beginning. Of a race
+    /// by [`Plan::Plain`] there is nothing to note.
     pub fn plan(&mut self, now: Instant, path: PathKey) -> Plan {
         self.tick(now);
         let plan = match self.take(path) {
@@ -194,6 +195,11 @@ impl PathMemory {
     /// Whether a plan for any path to this peer could be other than
     /// [`Plan::Race`]. If not, nobody needs to find out the local address.
     pub fn is_suspicious(&self, peer: SocketAddr) -> bool {
+        self.of_peer(peer)
+            .any(|(_, record)| !record.phase.is_open() || self.settings.hedge.is_some())
+    }
+
+    fn of_peer(&self, peer: SocketAddr) -> impl Iterator<Item = (&PathKey, &Record)> {
         let peer = canonical(peer);
         let lowest = PathKey {
             peer,
@@ -203,9 +209,15 @@ impl PathMemory {
             peer,
             local: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
         };
-        self.records
-            .range(lowest..=highest)
-            .any(|(_, record)| !record.phase.is_open() || self.settings.hedge.is_some())
+        self.records.range(lowest..=highest)
+    }
+
+    /// The path to a peer that was used last, for who does not know from which
+    /// address the next race leaves.
+    pub fn latest(&self, peer: SocketAddr) -> Option<PathKey> {
+        self.of_peer(peer)
+            .max_by_key(|(_, record)| record.place)
+            .map(|(path, _)| *path)
     }
 
     /// Takes what a race over a path has shown, now; `began` is when the race

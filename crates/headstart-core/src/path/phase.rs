@@ -54,6 +54,7 @@ pub(super) struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Relapse {
     pub(super) doublings: u8,
+    /// When the retry began: what began before stalled with what was counted.
     pub(super) since: Instant,
     pub(super) until: Instant,
 }
@@ -104,7 +105,7 @@ impl Phase {
                 trouble,
                 doublings,
                 since,
-            } if news.began >= since => tried(trouble, doublings, news, settings),
+            } if news.began >= since => tried(trouble, doublings, since, news, settings),
             Self::Suspended {
                 trouble, doublings, ..
             }
@@ -182,7 +183,13 @@ impl Open {
 }
 
 /// A retry has been heard of.
-fn tried(trouble: Trouble, doublings: u8, news: News, settings: &Settings) -> Phase {
+fn tried(
+    trouble: Trouble,
+    doublings: u8,
+    since: Instant,
+    news: News,
+    settings: &Settings,
+) -> Phase {
     let again = |trouble| Phase::Suspended {
         trouble,
         doublings,
@@ -201,7 +208,7 @@ fn tried(trouble: Trouble, doublings: u8, news: News, settings: &Settings) -> Ph
             counted: Some(news.now),
             relapse: Some(Relapse {
                 doublings,
-                since: news.now,
+                since,
                 until: news.now.saturating_add(settings.backoff(doublings)),
             }),
         }),

@@ -39,6 +39,10 @@ impl WallTime {
     }
 }
 
+/// How much later something must have been heard to be newer: clocks are read
+/// one after the other, and wall clocks are corrected.
+const NEWS: Duration = Duration::from_secs(1);
+
 /// Where a path stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
@@ -94,8 +98,8 @@ impl PathMemory {
             .collect()
     }
 
-    /// Takes back what a snapshot said of a path, unless something newer is
-    /// known of it; whether it was taken. Restore the paths of a snapshot in its order.
+    /// Takes back what a snapshot said of a path, unless what is known of it is
+    /// as new, give or take a second; whether it was taken. Restore the paths of a snapshot in its order.
     ///
     /// Wall clocks jump, and files are edited: what lies in the future was heard
     /// now, and no back-off lasts longer than it would if it began now.
@@ -109,7 +113,8 @@ impl PathMemory {
         }
         let noted = Instant::default().saturating_add(since_epoch.saturating_sub(age));
         let known = self.take(remembered.path);
-        if let Some(known) = known.filter(|known| known.noted >= noted) {
+        let is_newer = |known: &Record| noted > known.noted.saturating_add(NEWS);
+        if let Some(known) = known.filter(|known| !is_newer(known)) {
             self.put(remembered.path, known);
             return false;
         }

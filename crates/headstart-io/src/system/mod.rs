@@ -188,6 +188,10 @@ impl<R: SystemRuntime> Runtime for R {
         socket::syn_payload(&address)
     }
 
+    fn local_ip(&self, address: SocketAddr, options: &Options) -> io::Result<IpAddr> {
+        socket::local_ip(address, options)
+    }
+
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);

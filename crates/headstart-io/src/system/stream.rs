@@ -1,6 +1,7 @@
 //! A socket that is registered with a runtime.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -97,6 +98,13 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
 
     fn syn_data_acked(&self) -> io::Result<bool> {
         self.operation.syn_data_acked(R::socket(&self.stream))
+    }
+
+    fn local_ip(&self) -> io::Result<IpAddr> {
+        let local = R::socket(&self.stream).local_addr()?.as_socket();
+        local
+            .map(|local| local.ip())
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn bytes_acked(&self) -> io::Result<u64> {
