@@ -164,7 +164,12 @@ mod bench {
         lab.client().run(|| {
             let runtime = lab::runtime()?;
             runtime.block_on(async {
-                let dialer = Arc::new(lab::token_dialer()?.peer(Peer::Pairing).build()?);
+                let dialer = Arc::new(
+                    lab::token_dialer()?
+                        .peer(Peer::Pairing)
+                        .memory(None)
+                        .build()?,
+                );
                 dials::fetch_cookie(&dialer, address).await?;
                 lab.set_rule(LOSS);
                 let clients: Vec<_> = (0..CLIENTS)

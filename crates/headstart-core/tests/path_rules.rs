@@ -549,6 +549,13 @@ fn everything_is_counted() {
 }
 
 #[test]
+fn times_are_as_documented() {
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(BACKOFF_FIRST, hour / 60);
+    assert_eq!((BACKOFF_MAX, KEEP_DEFAULT), (24 * hour, 7 * 24 * hour));
+}
+
+#[test]
 fn settings_have_ranges() {
     let builder = PathMemory::builder;
     let second = Duration::from_secs(1);

@@ -101,6 +101,9 @@ fn wall_time() -> WallTime {
     WallTime::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
+/// How often two clocks are compared.
+const READINGS: usize = 5;
+
 /// A memory as a dialer sees it, whose clock is its runtime's.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
@@ -110,9 +113,19 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn new(memory: Memory, now: Instant) -> Self {
-        let built = (now, memory.now());
-        Self { memory, built }
+    /// Reads both clocks, a few times: whoever is interrupted between them
+    /// would call one moment two.
+    pub(crate) fn new(memory: Memory, now: impl Fn() -> Instant) -> Self {
+        let readings = (0..READINGS).map(|_| {
+            let before = memory.now();
+            let here = now();
+            (memory.now().saturating_since(before), here, before)
+        });
+        let built = readings.min().map(|(_, here, there)| (here, there));
+        Self {
+            memory,
+            built: built.unwrap_or_default(),
+        }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
