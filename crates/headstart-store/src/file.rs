@@ -1,0 +1,155 @@
+//! The file itself: read whole, written anew.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::contents::Contents;
+use crate::format::{self, Warning};
+
+/// Longest file that is read, in bytes: 16 MiB, more than the paths and peers
+/// that are kept take.
+pub const FILE_MAX: u64 = 16 * 1024 * 1024;
+
+/// A file in which a memory is kept. Nothing is opened until it is used.
+#[derive(Clone, Debug)]
+pub struct MemoryFile {
+    name: PathBuf,
+}
+
+/// What was in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// All of it, or nothing.
+    pub contents: Contents,
+    /// Why nothing, if that is not because there is no file yet.
+    pub warning: Option<Warning>,
+}
+
+impl MemoryFile {
+    /// The file of this name, which need not exist.
+    pub fn new(name: impl Into<PathBuf>) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Reads it. A file that is not there is empty.
+    ///
+    /// # Errors
+    /// The system's. What is in the file is never an error, but a
+    /// [`Warning`].
+    pub fn load(&self) -> io::Result<Loaded> {
+        let file = match File::open(&self.name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(FILE_MAX.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        Ok(match format::read(&bytes) {
+            Ok(contents) => Loaded {
+                contents,
+                warning: None,
+            },
+            Err(warning) => Loaded {
+                contents: Contents::default(),
+                warning: Some(warning),
+            },
+        })
+    }
+
+    /// Reads it, lets the caller change what it says, and writes that, while
+    /// other processes that want to do the same wait.
+    ///
+    /// Writes to the disk and waits for it: not for an async task.
+    ///
+    /// # Errors
+    /// The system's; [`InvalidData`](io::ErrorKind::InvalidData) with a
+    /// [`Warning`] inside, and nothing is written, if the file is something
+    /// else or of a newer version. In any case the file is as it was or as it
+    /// was to be.
+    pub fn update(&self, change: impl FnOnce(&mut Contents)) -> io::Result<()> {
+        // A link stays one.
+        let name = match fs::canonicalize(&self.name) {
+            Ok(name) => name,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.name.clone(),
+            Err(error) => return Err(error),
+        };
+        let _lock = lock(&beside(&name, ".lock"))?;
+        let loaded = self.load()?;
+        if let Some(warning) = loaded.warning.filter(|warning| !warning.is_ours()) {
+            let text = format!("{}: {warning}", self.name.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let mut contents = loaded.contents;
+        change(&mut contents);
+        let text = format::write(&contents)?;
+        let new = beside(&name, &format!(".{}.new", std::process::id()));
+        let written = replace(&name, &new, text.as_bytes());
+        if written.is_err() {
+            // Best effort: the error that matters is told.
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+}
+
+/// A name in the same folder.
+fn beside(name: &Path, ending: &str) -> PathBuf {
+    let mut other = OsString::from(name);
+    other.push(ending);
+    other.into()
+}
+
+fn replace(name: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = for_owner_only().truncate(true).open(new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(new, name)?;
+    sync_folder(name)
+}
+
+fn for_owner_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// The new name is on the disk once its folder is.
+#[cfg(unix)]
+fn sync_folder(name: &Path) -> io::Result<()> {
+    let folder = name.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_name: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Waits for the lock; it ends with the file that is returned, or the process.
+#[cfg(unix)]
+fn lock(name: &Path) -> io::Result<File> {
+    let file = for_owner_only().open(name)?;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(_name: &Path) -> io::Result<()> {
+    Ok(())
+}
