@@ -488,7 +488,7 @@ fn a_loser_that_was_answered_too_is_no_failure() -> Outcome {
         slow,
         async |admitted| {
             tokio::time::sleep(3 * RTT).await;
-            common::echo(admitted).await
+            common::server::echo(admitted).await
         },
     )?;
     let memory = memory()?;

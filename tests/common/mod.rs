@@ -65,9 +65,12 @@ pub fn on_client<T: Send>(
 /// A server on tokio.
 pub type Server = server::Server<runtimes::TokioOne>;
 
-/// A dialer that races under a Token.
+/// A dialer that races under a Token, each time as if it were the first.
 pub fn token_dialer() -> io::Result<DialerBuilder> {
-    Ok(Dialer::builder()?.token().peer(Peer::FirstCome))
+    Ok(Dialer::builder()?
+        .token()
+        .peer(Peer::FirstCome)
+        .memory(None))
 }
 
 /// Bytes that are not all alike.

@@ -45,9 +45,9 @@ impl<X: Rt> Here<X> {
         Dialer::builder_on(self.runtime.clone())
     }
 
-    /// A dialer that races under a Token.
+    /// A dialer that races under a Token, each time as if it were the first.
     pub fn token_dialer(&self) -> DialerBuilder<X::Runtime> {
-        self.dialer().token().peer(Peer::FirstCome)
+        self.dialer().token().peer(Peer::FirstCome).memory(None)
     }
 
     pub fn gate(&self, framing: Framing) -> GateBuilder<X::Runtime> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headstart_tokio::core::framing::FLIGHT_MAX;
 use headstart_tokio::core::framing::token::HEADER_LEN;
+use headstart_tokio::core::peers::NodeUrl;
 
 /// Longest first flight under a Token, in bytes.
 pub(crate) const SIZE_MAX: usize = FLIGHT_MAX - HEADER_LEN;
@@ -52,6 +54,11 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 if every dial went well, 1 if one failed, 2 for wrong usage.
     Race(RaceArgs),
+    /// List what a file of `--memory` says of paths and peers
+    ///
+    /// For each path: whether Fast Open is used on it, or what was wrong with it
+    /// and when it is tried again. For each peer: whether it can be raced.
+    Peers(PeersArgs),
     /// Echo every byte, behind a gate that admits each first message once
     ///
     /// Listens on ADDR, reads each connection's first message, joins copies of it
@@ -106,7 +113,35 @@ pub(crate) struct RaceArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
     pub(crate) timeout: Duration,
 
+    /// Remember in this file on which paths Fast Open fails, and do not try it
+    /// there until a back-off has ended. Made if it does not exist. Without it
+    /// each dial races as if it were the first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) memory: Option<PathBuf>,
+
     /// Print one line of JSON for each dial and one with a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `headstart peers`.
+#[derive(Args, Debug)]
+pub(crate) struct PeersArgs {
+    /// The file. One that does not exist is empty.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Take a peer in first, such as ID@HOST:PORT?debounce=2&f=1; with
+    /// &pairing=1, one behind a gate that pairs. May be given more than once.
+    #[arg(long, value_name = "NODE_URL")]
+    pub(crate) add: Vec<NodeUrl>,
+
+    /// Forget all paths to a peer, and the peer, first. May be given more than
+    /// once.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) forget: Vec<Server>,
+
+    /// Print one line of JSON for each path and peer, and one with a summary
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,6 +9,8 @@ use headstart_tokio::core::Instant;
 use headstart_tokio::core::config::ConfigError;
 use headstart_tokio::core::race::{AttemptKind, Exit, Failure, Report, SynData};
 use headstart_tokio::{Dialer, Kinds, Peer, RaceStream, Tokio};
+
+use crate::memory::Kept;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -85,8 +87,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client on the runtime that this is called in, of servers that treat
-    /// second copies as `peer` says.
-    pub(crate) fn new(mode: Mode, peer: Peer) -> io::Result<Self> {
+    /// second copies as `peer` says, if it does not know better.
+    pub(crate) fn new(mode: Mode, peer: Peer, kept: Option<&Kept>) -> io::Result<Self> {
         let runtime = Tokio::current()?;
         let kinds = match mode {
             Mode::Plain => Kinds::PlainOnly,
@@ -97,6 +99,8 @@ impl Client {
             .token()
             .peer(peer)
             .kinds(kinds)
+            .memory(kept.map(|kept| kept.memory.clone()))
+            .peers(kept.map(|kept| kept.peers.clone()).unwrap_or_default())
             .build()?;
         Ok(Self { runtime, dialer })
     }
@@ -114,6 +118,11 @@ impl Client {
             Ok(Err(error)) => Some(Trouble::Error(error)),
             Err(_) => Some(Trouble::Silence(plan.patience)),
         };
+        if let (Some(stream), Some(Trouble::Silence(_))) = (&progress.stream, &error)
+            && progress.first_byte.is_some()
+        {
+            stream.report_stall();
+        }
         match &progress.stream {
             Some(stream) => Dialled::new(stream.report(), &progress, flight, error),
             None => {

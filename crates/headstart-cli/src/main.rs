@@ -20,7 +20,9 @@ mod demo;
 mod dial;
 mod echo;
 mod exit;
+mod memory;
 mod output;
+mod peers;
 mod race;
 mod serve;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Peers(args) => peers::run(args),
         Command::Race(args) => race::run(args),
         Command::Serve(args) => serve::run(args),
     };

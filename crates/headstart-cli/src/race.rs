@@ -11,6 +11,7 @@ use crate::attempts::{AttemptLine, kind_name};
 use crate::cli::RaceArgs;
 use crate::dial::{Client, Dialled, Plan};
 use crate::exit::{Done, Stop};
+use crate::memory::Kept;
 use crate::output::{self, BAD, GOOD, micros, millis, styled};
 
 /// Runs the command.
@@ -26,7 +27,8 @@ pub(crate) fn run(args: &RaceArgs) -> Result<Done, Stop> {
 }
 
 async fn dial_all(args: &RaceArgs) -> Result<Done, Stop> {
-    let client = Client::new(args.mode, Peer::FirstCome)
+    let kept = args.memory.as_deref().map(Kept::open).transpose()?;
+    let client = Client::new(args.mode, Peer::FirstCome, kept.as_ref())
         .map_err(|error| Stop::because("starting", error))?;
     let plan = Plan {
         size: args.size,
@@ -34,15 +36,12 @@ async fn dial_all(args: &RaceArgs) -> Result<Done, Stop> {
         patience: args.timeout,
     };
     let mut tally = Tally::default();
-    for number in 0..args.n {
-        let target = Target::Host(args.server.host.clone(), args.server.port);
-        let dialled = client.dial(target, plan).await;
-        tally.add(&dialled);
-        match args.json {
-            true => output::json(&Line::new(number, args, &dialled))?,
-            false => output::line(words(number, &dialled))?,
-        }
+    let dialled = dial_each(args, &client, plan, &mut tally).await;
+    // Also if nobody wants to read any more.
+    if let Some(kept) = &kept {
+        kept.save();
     }
+    dialled?;
     let summary = tally.summary();
     match args.json {
         true => output::json(&LastLine { summary })?,
@@ -53,6 +52,24 @@ async fn dial_all(args: &RaceArgs) -> Result<Done, Stop> {
     } else {
         Done::Partly
     })
+}
+
+async fn dial_each(
+    args: &RaceArgs,
+    client: &Client,
+    plan: Plan,
+    tally: &mut Tally,
+) -> Result<(), Stop> {
+    for number in 0..args.n {
+        let target = Target::Host(args.server.host.clone(), args.server.port);
+        let dialled = client.dial(target, plan).await;
+        tally.add(&dialled);
+        match args.json {
+            true => output::json(&Line::new(number, args, &dialled))?,
+            false => output::line(words(number, &dialled))?,
+        }
+    }
+    Ok(())
 }
 
 /// A dial, as JSON tells it.

@@ -152,7 +152,7 @@ impl<'a> Site<'a> {
     fn dial(&self, runtime: &Runtime, way: Way) -> io::Result<Dialled> {
         let target = server_address(&self.lab, way.peer()).into();
         runtime.block_on(async {
-            let client = Client::new(way.mode(), way.peer())?;
+            let client = Client::new(way.mode(), way.peer(), None)?;
             Ok(client.dial(target, self.setting.plan()).await)
         })
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::common::{Server, headstart, json_lines};
 
 const RTT: Duration = Duration::from_millis(50);
-const SERVER: &str = "192.0.2.2:4000";
+pub(crate) const SERVER: &str = "192.0.2.2:4000";
 /// Round trips beyond the ideal that a busy machine may need.
 const TOLERANCE: f64 = 0.2;
 /// Dials, so that one that was held up does not matter.
@@ -43,7 +43,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn lab_and_server() -> (Lab, Server) {
+pub(crate) fn lab_and_server() -> (Lab, Server) {
     let lab = Lab::builder().rtt(RTT).build().unwrap();
     let serve = || Server::spawn(headstart(&["serve", SERVER, "--json"]));
     let server = lab.server().run(serve).unwrap();
@@ -51,13 +51,13 @@ fn lab_and_server() -> (Lab, Server) {
 }
 
 /// Runs the command on the client's host.
-fn on_client(lab: &Lab, arguments: &[&str]) -> Output {
+pub(crate) fn on_client(lab: &Lab, arguments: &[&str]) -> Output {
     lab.client()
         .run(|| headstart(arguments).output().unwrap())
         .unwrap()
 }
 
-fn fetch_cookie(lab: &Lab) {
+pub(crate) fn fetch_cookie(lab: &Lab) {
     let output = on_client(lab, &["race", SERVER, "--mode", "fastopen"]);
     assert!(output.status.success(), "{output:?}");
 }

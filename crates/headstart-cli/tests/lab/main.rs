@@ -10,6 +10,8 @@ mod common;
 mod demo;
 #[cfg(target_os = "linux")]
 mod fast_open;
+#[cfg(target_os = "linux")]
+mod memory;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {}
@@ -24,6 +26,7 @@ fn main() {
     let tests = demo::tests()
         .into_iter()
         .chain(fast_open::tests())
+        .chain(memory::tests())
         .collect();
     libtest_mimic::run(&arguments, tests).exit();
 }
