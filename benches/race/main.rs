@@ -39,8 +39,8 @@ mod bench {
     use std::net::SocketAddr;
     use std::time::Duration;
 
-    use headstart::Framing;
     use headstart::tokio::Dialer;
+    use headstart::{Framing, Memory};
     use headstart_lab::Family;
     use tokio::runtime::Runtime;
 
@@ -78,7 +78,8 @@ mod bench {
     impl Client {
         fn new(args: Args, address: SocketAddr) -> Outcome<Self> {
             let runtime = lab::runtime()?;
-            let dialer = runtime.block_on(async { lab::token_dialer()?.build() })?;
+            let dialer = runtime
+                .block_on(async { lab::token_dialer()?.memory(Memory::default()).build() })?;
             runtime.block_on(dials::fetch_cookie(&dialer, address))?;
             Ok(Self {
                 args,

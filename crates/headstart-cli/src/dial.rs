@@ -7,6 +7,7 @@ use std::time::Duration;
 use headstart_io::{RaceError, Runtime, Target};
 use headstart_tokio::core::Instant;
 use headstart_tokio::core::config::ConfigError;
+use headstart_tokio::core::path::{Plan as PathPlan, Trouble as PathTrouble};
 use headstart_tokio::core::race::{AttemptKind, Exit, Failure, Report, SynData};
 use headstart_tokio::{Dialer, Kinds, Peer, RaceStream, Tokio};
 
@@ -53,6 +54,8 @@ pub(crate) struct Dialled {
     pub(crate) bytes_copied: usize,
     /// Each attempt.
     pub(crate) attempts: Vec<AttemptLine>,
+    /// Why Fast Open was not tried on this path, if it was remembered to fail.
+    pub(crate) suspended: Option<PathTrouble>,
     /// Why it failed, if it did.
     pub(crate) failure: Option<Failed>,
 }
@@ -306,6 +309,7 @@ impl Dialled {
             syn_data: false,
             bytes_copied: 0,
             attempts: Vec::new(),
+            suspended: None,
             failure: Some(failure),
         }
     }
@@ -333,6 +337,10 @@ impl Dialled {
             winner: winner.map(|attempt| attempt.kind),
             syn_data: winner.is_some_and(|attempt| attempt.syn_data == SynData::Acknowledged),
             bytes_copied: report.bytes_copied(),
+            suspended: report.plans.iter().find_map(|plan| match plan {
+                PathPlan::Plain { trouble, .. } => Some(*trouble),
+                PathPlan::Race | PathPlan::Retry(_) | PathPlan::Hedged(_) => None,
+            }),
             attempts,
             failure,
         }

@@ -73,7 +73,7 @@ fn list(contents: &Contents, json: bool) -> Result<(), Stop> {
     match json {
         true => output::json(&LastLine { summary }),
         false => output::line(format_args!(
-            "{} paths known, Fast Open suspended on {suspended}; {} peers known",
+            "paths: {}, Fast Open suspended on {suspended}; peers: {}",
             summary.paths, summary.peers
         )),
     }

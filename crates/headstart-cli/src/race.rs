@@ -117,7 +117,10 @@ fn words(number: u64, dialled: &Dialled) -> String {
         (None, _) => String::new(),
     };
     match &dialled.failure {
-        None => format!("{number}: {answer}"),
+        None => match dialled.suspended {
+            Some(trouble) => format!("{number}: {answer}; Fast Open not tried: {trouble}"),
+            None => format!("{number}: {answer}"),
+        },
         Some(failed) if first.is_some() => {
             format!(
                 "{number}: {answer}, then {}: {}",

@@ -6,6 +6,7 @@
 //!
 //! - [`Dialer`] begins races, and [`RaceStream`] is the connection: written at
 //!   once, raced until the first byte of reply, then the runtime's own stream.
+//! - [`Memory`] knows on which paths Fast Open fails, and plans races by it.
 //! - [`Gate`] admits each first message once, and gives [`Admitted`] streams.
 //! - [`Runtime`] is all that they know of a runtime and of an operating system.
 //!   [`SystemRuntime`] joins it to the sockets of `headstart-socket`, so that a

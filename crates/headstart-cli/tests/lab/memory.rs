@@ -113,9 +113,13 @@ fn a_failure_is_remembered_between_runs() {
     );
     let words = String::from_utf8(peers(&file, &[]).stdout).unwrap();
     assert!(
-        words.contains("suspended for") && words.contains("1 paths known"),
+        words.contains("suspended for") && words.contains("paths: 1, "),
         "{words}"
     );
+
+    let told = on_client(&lab, &["race", SERVER, "--memory", file.to_str().unwrap()]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("Fast Open not tried: its SYN"), "{told}");
 
     // Without the file each race is as the first.
     let output = on_client(&lab, &["race", SERVER, "--json"]);
