@@ -132,9 +132,12 @@ impl TcpInfo {
         sys::tcp_info(&socket.into())
     }
 
-    /// Reads `struct tcp_info` of `linux/tcp.h` by offset, as far as it goes.
+    /// Reads `struct tcp_info` of `linux/tcp.h` by offset, as far as it goes: what `sock_diag` tells
+    /// of other processes' sockets. Linux only.
+    ///
+    /// `None` if it is too short to hold even the facts of Linux 2.6.
     #[cfg(any(target_os = "linux", target_os = "android", test))]
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let micros = |offset| u32_at(bytes, offset).map(|us| Duration::from_micros(us.into()));
         Some(Self {
             state: State::from_number(*bytes.first()?),

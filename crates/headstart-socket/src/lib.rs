@@ -65,6 +65,8 @@
 mod connect;
 mod errors;
 mod info;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod inspect;
 mod listen;
 mod operation;
 mod options;
@@ -80,6 +82,8 @@ pub use errors::{
     classify,
 };
 pub use info::{FastOpenFailure, State, TcpInfo};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use inspect::ListenerSettings;
 pub use listen::{
     CookieKey, ListenOptions, ListenerFastOpen, Listening, QueueLen, accepted, came_by_fast_open,
     listen, set_cookie_key,

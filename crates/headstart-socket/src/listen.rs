@@ -59,6 +59,17 @@ impl CookieKey {
         self
     }
 
+    /// A key as the kernel has it: 16 bytes, or 32 with the backup. `None` if there is none.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (primary, rest) = bytes.split_first_chunk()?;
+        let key = Self::new(*primary);
+        Some(match rest.first_chunk() {
+            Some(backup) => key.with_backup(*backup),
+            None => key,
+        })
+    }
+
     /// What the kernel gets: 16 or 32 bytes.
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)

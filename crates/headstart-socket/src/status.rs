@@ -117,7 +117,8 @@ pub fn somaxconn() -> io::Result<u32> {
     sys::somaxconn()
 }
 
-/// The Fast Open counters of the network namespace, since it was made. Linux only.
+/// The counters of the network namespace that concern Fast Open and listening, since it was made.
+/// Linux only.
 ///
 /// A counter is `None` where the kernel does not have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +140,10 @@ pub struct Counters {
     pub blackhole: Option<u64>,
     /// `TCPFastOpenPassiveAltKey`: accepted with a cookie of the backup key (Linux 5.3).
     pub passive_alt_key: Option<u64>,
+    /// `ListenOverflows`: handshakes that ended while the backlog was full.
+    pub listen_overflows: Option<u64>,
+    /// `ListenDrops`: SYNs and handshakes dropped at listeners, those of `ListenOverflows` among them.
+    pub listen_drops: Option<u64>,
 }
 
 impl Counters {
@@ -181,6 +186,8 @@ impl Counters {
             cookie_requests: less(self.cookie_requests, earlier.cookie_requests),
             blackhole: less(self.blackhole, earlier.blackhole),
             passive_alt_key: less(self.passive_alt_key, earlier.passive_alt_key),
+            listen_overflows: less(self.listen_overflows, earlier.listen_overflows),
+            listen_drops: less(self.listen_drops, earlier.listen_drops),
         }
     }
 
@@ -194,6 +201,8 @@ impl Counters {
             "TCPFastOpenCookieReqd" => &mut self.cookie_requests,
             "TCPFastOpenBlackhole" => &mut self.blackhole,
             "TCPFastOpenPassiveAltKey" => &mut self.passive_alt_key,
+            "ListenOverflows" => &mut self.listen_overflows,
+            "ListenDrops" => &mut self.listen_drops,
             _ => return None,
         })
     }

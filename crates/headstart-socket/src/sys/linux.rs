@@ -21,6 +21,7 @@ use crate::status::{Counters, FastOpenSysctl, Switches};
 const TCP_FASTOPEN: c_int = 23;
 const TCP_FASTOPEN_CONNECT: c_int = 30;
 const TCP_FASTOPEN_KEY: c_int = 33;
+const TCP_FASTOPEN_NO_COOKIE: c_int = 34;
 const MSG_FASTOPEN: c_int = 0x2000_0000;
 const IP_BIND_ADDRESS_NO_PORT: c_int = 24;
 
@@ -168,6 +169,30 @@ pub(crate) fn fast_open_queue(socket: &Socket) -> io::Result<u32> {
 /// Sets the cookie key of a listener: 16 bytes, or 32 with a backup.
 pub(crate) fn set_cookie_key(socket: &Socket, key: &[u8]) -> io::Result<()> {
     set_bytes(socket, libc::IPPROTO_TCP, TCP_FASTOPEN_KEY, key)
+}
+
+/// The cookie keys that a listener has of its own: none, 16 bytes, or 32 with a backup.
+pub(crate) fn cookie_key<'a>(socket: &Socket, room: &'a mut [u8; 32]) -> io::Result<&'a [u8]> {
+    let filled = get_bytes(socket, libc::IPPROTO_TCP, TCP_FASTOPEN_KEY, room)?;
+    Ok(room.get(..filled).unwrap_or_default())
+}
+
+/// Whether a listener accepts data in a SYN without a cookie.
+pub(crate) fn accepts_without_cookie(socket: &Socket) -> io::Result<bool> {
+    let mut bytes = [0; size_of::<c_int>()];
+    get_bytes(
+        socket,
+        libc::IPPROTO_TCP,
+        TCP_FASTOPEN_NO_COOKIE,
+        &mut bytes,
+    )?;
+    Ok(c_int::from_ne_bytes(bytes) != 0)
+}
+
+/// Makes a listener accept data in a SYN without a cookie: to see that it is noticed.
+#[cfg(test)]
+pub(crate) fn accept_without_cookie(socket: &Socket) -> io::Result<()> {
+    set_int(socket, libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1)
 }
 
 /// Reads `TCP_INFO`.
