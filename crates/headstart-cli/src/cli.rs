@@ -45,6 +45,19 @@ pub(crate) enum Command {
     /// machine; the delay and the middleboxes between them are made here. Linux
     /// only; where user namespaces are allowed, no root is needed.
     Demo(DemoArgs),
+    /// Find what keeps Fast Open from working on this machine, and what mends it
+    ///
+    /// Reads the settings, counters, cookies and listeners of the network
+    /// namespace in which it runs (a container has its own), then proves what it
+    /// found by a Fast Open exchange with itself on loopback. Changes nothing but
+    /// that: the exchange leaves a cookie for 127.0.0.1, and is counted. As root it
+    /// sees the listeners of all users.
+    ///
+    /// Each finding is ok, a warning, a problem, or unknown where it may not look,
+    /// with the reason and the command that mends it.
+    ///
+    /// Exit status: 0 if there is no problem, 1 if there is one, 2 for wrong usage.
+    Doctor(DoctorArgs),
     /// Dial a server that `headstart serve` runs, and time its answers
     ///
     /// Dials HOST:PORT so many times, one after the other. Each dial writes random
@@ -77,6 +90,20 @@ pub(crate) struct DemoArgs {
     pub(crate) rtt: u64,
 
     /// Print one JSON document with every measurement instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `headstart doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Look closely at the server that listens on this port: its option, queue,
+    /// backlog, cookie key, descriptors and connections. What a server needs is
+    /// then a problem where it is missing; without a port, what a client needs.
+    #[arg(short, long, value_name = "PORT", value_parser = RangedU64ValueParser::<u16>::new().range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// Print one JSON document with every finding instead of words
     #[arg(long)]
     pub(crate) json: bool,
 }

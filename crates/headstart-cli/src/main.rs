@@ -18,9 +18,12 @@ mod demo;
 #[path = "demo/elsewhere.rs"]
 mod demo;
 mod dial;
+mod doctor;
 mod echo;
 mod exit;
 mod memory;
+#[cfg(target_os = "linux")]
+mod netlink;
 mod output;
 mod peers;
 mod race;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Peers(args) => peers::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Race(args) => race::run(args),
         Command::Serve(args) => serve::run(args),
     };

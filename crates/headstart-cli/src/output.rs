@@ -64,3 +64,14 @@ pub(crate) fn millis(time: Duration) -> String {
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
+
+/// How often, for people.
+#[cfg(target_os = "linux")]
+pub(crate) fn times(count: u64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        _ => format!("{count} times"),
+    }
+}

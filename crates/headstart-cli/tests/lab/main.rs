@@ -9,6 +9,8 @@ mod common;
 #[cfg(target_os = "linux")]
 mod demo;
 #[cfg(target_os = "linux")]
+mod doctor;
+#[cfg(target_os = "linux")]
 mod fast_open;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -25,6 +27,7 @@ fn main() {
     }
     let tests = demo::tests()
         .into_iter()
+        .chain(doctor::tests())
         .chain(fast_open::tests())
         .chain(memory::tests())
         .collect();
