@@ -271,7 +271,7 @@ pub fn after_accept_error(error: &io::Error) -> AfterAcceptError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
@@ -279,7 +279,6 @@ mod tests {
         io::Error::from_raw_os_error(code)
     }
 
-    #[cfg(unix)]
     #[test]
     fn errors_are_sorted_by_what_they_mean() {
         for (code, class) in [
@@ -311,7 +310,6 @@ mod tests {
         );
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_server_survives_what_it_can() {
         use AfterAcceptError::{BackOff, Retry, Stop};
@@ -335,7 +333,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn an_io_error_keeps_kind_and_cause() {
         let error = io::Error::from(ConnectError::new(Step::Connect, os(libc::ECONNREFUSED)));

@@ -2,7 +2,8 @@
 //! readiness.
 //!
 //! wine refuses the option of Fast Open. With `RUSTFLAGS='--cfg headstart_connect_ex_alone'` it is
-//! not asked for, so that the operation itself takes part in races there.
+//! not asked for, so that the operation itself takes part in races there; an environment variable of
+//! the same name says that this is meant.
 #![cfg(windows)]
 
 use std::io;
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether dialling with Fast Open is refused here.
 fn refused() -> bool {
+    let meant = std::env::var_os("HEADSTART_CONNECT_EX_ALONE").is_some();
+    assert_eq!(cfg!(headstart_connect_ex_alone), meant, "built otherwise");
     std::env::var_os("HEADSTART_WINE").is_some() && !cfg!(headstart_connect_ex_alone)
 }
 
@@ -127,11 +130,10 @@ async fn a_refused_attempt_with_data_is_told_by_readiness() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
-/// Losers are dropped while their operation may be under way, by the thousand bytes and the hundred
-/// races.
+/// Losers are dropped while their operation may be under way.
 #[tokio::test]
 async fn many_races_end() {
-    for _ in 0..100 {
+    for _ in 0..30 {
         exchange(Kinds::Both).await.unwrap();
     }
 }

@@ -169,13 +169,13 @@ impl InFlight {
 
     /// How the operation ended; makes the socket an ordinary connected one if it ended well.
     fn result(&self, socket: &Socket) -> io::Result<()> {
-        let (mut sent, mut flags) = (0, 0);
+        let (mut bytes, mut flags) = (0, 0);
         // SAFETY: the socket is open while it is borrowed; the pointers are to what they should be.
         let ended = unsafe {
             WinSock::WSAGetOverlappedResult(
                 raw(socket),
                 self.overlapped.get(),
-                &mut sent,
+                &mut bytes,
                 FALSE,
                 &mut flags,
             )
@@ -183,10 +183,8 @@ impl InFlight {
         if ended == FALSE {
             return Err(io::Error::last_os_error());
         }
-        if sent as usize != self.flight.len() {
-            // It is all or nothing; a connection that lost bytes is of no use.
-            return Err(io::Error::from_raw_os_error(WinSock::WSAECONNABORTED));
-        }
+        // How many bytes it counts is not asked: the manual counts those sent "after the connection was
+        // established", so perhaps not those in the SYN. An operation that succeeds has sent all.
         // SAFETY: the socket is open while it is borrowed; the option has no value to be read.
         let updated = unsafe {
             WinSock::setsockopt(
@@ -284,4 +282,95 @@ fn function(socket: &Socket) -> io::Result<ConnectEx> {
 
 fn raw(socket: &Socket) -> SOCKET {
     socket.as_raw_socket() as SOCKET
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::sync::Weak;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use socket2::{Domain, Protocol, Type};
+
+    use super::*;
+
+    /// Waits no longer than this for what must come.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn socket() -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).unwrap();
+        socket
+    }
+
+    fn dial(addr: SocketAddr) -> (Socket, Operation, Weak<InFlight>) {
+        let socket = socket();
+        let operation = start(&socket, &addr.into(), b"flight").unwrap();
+        let shared = Arc::downgrade(&operation.0.as_ref().unwrap().shared);
+        (socket, operation, shared)
+    }
+
+    fn expect_freed(shared: &Weak<InFlight>) {
+        let began = Instant::now();
+        while shared.strong_count() > 0 {
+            assert!(began.elapsed() < PATIENCE, "still there");
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn what_an_operation_owns_is_freed_when_it_has_ended_and_nobody_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (socket, operation, shared) = dial(addr);
+        let _accepted = listener.accept().unwrap();
+        // The kernel's share goes; the other stays with who may ask.
+        let began = Instant::now();
+        while shared.strong_count() > 1 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the kernel's share is still there"
+            );
+            sleep(Duration::from_millis(1));
+        }
+        operation.finish(&socket).unwrap();
+        drop(operation);
+        expect_freed(&shared);
+        assert_eq!(socket.peer_addr().unwrap().as_socket(), Some(addr));
+    }
+
+    #[test]
+    fn what_an_operation_owns_outlives_it_while_the_kernel_may_read_it() {
+        // Nobody answers once the backlog is full.
+        let listener = socket();
+        listener.listen(1).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut fillers = Vec::new();
+        loop {
+            let filler = dial(addr);
+            sleep(Duration::from_millis(200));
+            let pending = filler.2.strong_count() > 1;
+            fillers.push(filler);
+            if pending {
+                break;
+            }
+        }
+        for operation_first in [true, false] {
+            let (socket, operation, shared) = dial(addr);
+            assert_eq!(shared.strong_count(), 2);
+            if operation_first {
+                drop(operation);
+                sleep(Duration::from_millis(50));
+                assert_eq!(shared.strong_count(), 1, "the kernel still has it");
+                drop(socket);
+            } else {
+                drop(socket);
+                drop(operation);
+            }
+            expect_freed(&shared);
+        }
+    }
 }
