@@ -68,7 +68,7 @@ impl Scene {
 }
 
 #[test]
-fn the_first_race_over_a_path_is_always_run() {
+fn m1_the_first_race_over_a_path_is_always_run() {
     let mut scene = Scene::new();
     assert_eq!(scene.plan(), Plan::Race);
     scene.race(Evidence::Nothing);
@@ -80,7 +80,7 @@ fn the_first_race_over_a_path_is_always_run() {
 }
 
 #[test]
-fn a_failure_suspends_a_new_path_for_a_minute() {
+fn m2_a_failure_suspends_a_new_path_for_a_minute() {
     for trouble in [
         Trouble::Dropped,
         Trouble::Refused,
@@ -94,7 +94,7 @@ fn a_failure_suspends_a_new_path_for_a_minute() {
 }
 
 #[test]
-fn backoffs_double_and_end() {
+fn m2_backoffs_double_and_end() {
     let mut scene = Scene::new();
     scene.race(DROPPED);
     let mut expected = MINUTE;
@@ -108,7 +108,7 @@ fn backoffs_double_and_end() {
 }
 
 #[test]
-fn a_path_that_heals_is_used_again_as_if_nothing_had_been() {
+fn m4_a_path_that_heals_is_used_again_as_if_nothing_had_been() {
     let mut scene = Scene::new();
     for _ in 0..3 {
         scene.race(DROPPED);
@@ -124,7 +124,7 @@ fn a_path_that_heals_is_used_again_as_if_nothing_had_been() {
 }
 
 #[test]
-fn trust_forgives_as_many_failures_in_a_row() {
+fn m4_trust_forgives_as_many_failures_in_a_row() {
     for answers in 0..=TRUST_MAX + 2 {
         let mut scene = Scene::new();
         for _ in 0..answers {
@@ -139,7 +139,7 @@ fn trust_forgives_as_many_failures_in_a_row() {
 }
 
 #[test]
-fn of_races_at_the_same_time_one_counts() {
+fn m3_of_races_at_the_same_time_one_counts() {
     let mut scene = Scene::new();
     scene.race(Evidence::Answered);
     scene.race(Evidence::Answered);
@@ -186,7 +186,7 @@ fn an_answer_that_comes_late_heals() {
 }
 
 #[test]
-fn one_race_retries_and_the_others_wait_for_it() {
+fn m3_one_race_retries_and_the_others_wait_for_it() {
     let mut scene = Scene::new();
     scene.race(DROPPED);
     scene.wait(MINUTE);
@@ -278,7 +278,7 @@ fn stall_time() -> Duration {
 }
 
 #[test]
-fn a_stall_suspends_even_what_is_trusted_and_for_longer() {
+fn m5_a_stall_suspends_even_what_is_trusted_and_for_longer() {
     let mut scene = Scene::new();
     for _ in 0..10 {
         scene.race(Evidence::Answered);
@@ -289,7 +289,7 @@ fn a_stall_suspends_even_what_is_trusted_and_for_longer() {
 }
 
 #[test]
-fn an_answer_before_the_next_stall_does_not_end_the_doubling() {
+fn m5_an_answer_before_the_next_stall_does_not_end_the_doubling() {
     let mut scene = Scene::new();
     scene.race(STALLED);
     let mut expected = stall_time();
@@ -718,7 +718,7 @@ fn snapshots_say_when_things_were() {
 
 /// A wall clock that was wrong, or a file that was edited, lengthens nothing.
 #[test]
-fn no_stored_backoff_is_longer_than_one_that_begins_now() {
+fn m2_no_stored_backoff_is_longer_than_one_that_begins_now() {
     let stored = |standing| Remembered {
         path: path(1),
         noted: WallTime::from_millis(u64::MAX),

@@ -122,6 +122,9 @@ fn what_is_wrong_is_told() {
         (&too_long, E::TooLong),
         ("h:1?=2", E::Query),
         ("h:1?a b", E::Query),
+        ("h:1?a=b://c", E::Query),
+        ("storj://h:1?a=b://c", E::Query),
+        ("storj://storj://h:1", E::Port),
         ("h:1?a=1#b", E::Query),
         ("h:1?ä", E::Query),
         ("h:1?f=1&f=1", E::Repeated),
@@ -145,6 +148,15 @@ fn what_is_wrong_is_told() {
     assert_eq!(just.len(), NODE_URL_MAX);
     assert!(read(&just).is_ok());
     assert!(read(&("h".repeat(HOST_MAX) + ":1")).is_ok());
+    // As it is written this one is longer: `::8:0:0:0:1`.
+    let grows = |length: usize| {
+        let head = "[0:0:0:8::1]:1?x=";
+        read(&format!("{head}{}", "x".repeat(length - head.len())))
+    };
+    assert_eq!(grows(NODE_URL_MAX), Err(E::TooLong));
+    let written = grows(NODE_URL_MAX - 1).unwrap().to_string();
+    assert_eq!(written.len(), NODE_URL_MAX);
+    assert!(read(&written).is_ok());
 }
 
 #[test]
@@ -247,7 +259,7 @@ proptest! {
     fn nothing_that_is_read_changes_when_written(text in prop_oneof![texts(), urls()]) {
         if let Ok(url) = read(&text) {
             let written = url.to_string();
-            prop_assert!(written.len() <= text.len() , "{written}");
+            prop_assert!(written.len() <= NODE_URL_MAX, "{written}");
             prop_assert_eq!(read(&written), Ok(url));
         }
     }

@@ -7,15 +7,17 @@
 //! first answer no race helps at all. So each race's outcome is noted, as
 //! [`Evidence`], and asked for a [`Plan`] before the next.
 //!
-//! - The first race over a path is always run.
-//! - A failure suspends Fast Open on the path for a minute, each further one for
-//!   twice as long, up to a day. Then *one* race tries again.
-//! - A path on which Fast Open was answered is forgiven up to [`TRUST_MAX`]
-//!   failures in a row: those are packets lost by chance. Any answer ends all
-//!   suspicion, but for stalls.
-//! - What died after its answer is known only to the application, which reports
-//!   it as [`Trouble::Stalled`]. Such a path is suspended for 64 times as long,
-//!   and its answers alone do not end the doubling.
+//! - **M1** The first race over a path is always run.
+//! - **M2** A failure suspends Fast Open on the path for a minute, each further
+//!   one for twice as long, up to a day: every back-off ends.
+//! - **M3** Then *one* race tries again, and of races at the same time that fail
+//!   one counts.
+//! - **M4** A path on which Fast Open was answered is forgiven up to
+//!   [`TRUST_MAX`] failures in a row: those are packets lost by chance. Any answer
+//!   ends all suspicion, but for stalls.
+//! - **M5** What died after its answer is known only to the application, which
+//!   reports it as [`Trouble::Stalled`]. Such a path is suspended for 64 times as
+//!   long, and its answers alone do not end the doubling.
 //!
 //! ```
 //! use core::time::Duration;

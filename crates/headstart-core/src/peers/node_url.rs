@@ -8,7 +8,7 @@ use core::str::FromStr;
 
 use super::{Abilities, canonical_host};
 
-/// Longest node URL, in bytes.
+/// Longest node URL, in bytes, as it is read and as it would be written.
 pub const NODE_URL_MAX: usize = 1_024;
 
 /// Longest host name, in bytes (RFC 1035 section 2.3.4, without the last dot).
@@ -85,11 +85,11 @@ impl FromStr for NodeUrl {
         if text.len() > NODE_URL_MAX {
             return Err(NodeUrlError::TooLong);
         }
-        let text = match text.split_once("://") {
-            None => text,
-            Some(_) => text.strip_prefix(SCHEME).ok_or(NodeUrlError::Scheme)?,
-        };
         let (place, query) = text.split_once('?').unwrap_or((text, ""));
+        let place = match place.contains("://") {
+            false => place,
+            true => place.strip_prefix(SCHEME).ok_or(NodeUrlError::Scheme)?,
+        };
         let (id, address) = match place.split_once('@') {
             Some((id, address)) => (Some(id), address),
             None => (None, place),
@@ -102,6 +102,10 @@ impl FromStr for NodeUrl {
         let mut url = Self::new(host, port, Abilities::default())?;
         url.id = id.map(ToString::to_string);
         url.read_query(query)?;
+        // The shortest form of an address is at times longer by a digit.
+        if url.to_string().len() > NODE_URL_MAX {
+            return Err(NodeUrlError::TooLong);
+        }
         Ok(url)
     }
 }
@@ -111,7 +115,9 @@ impl NodeUrl {
         let mut seen: Vec<&str> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if name.is_empty() || !pair.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            let is_plain = pair.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+            // Storj takes what comes before for a scheme.
+            if name.is_empty() || !is_plain || pair.contains("://") {
                 return Err(NodeUrlError::Query);
             }
             if seen.contains(&name) {
@@ -222,7 +228,7 @@ fn is_name(text: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NodeUrlError {
-    /// It is longer than [`NODE_URL_MAX`].
+    /// It is longer than [`NODE_URL_MAX`], or would be as it is written.
     TooLong,
     /// Its scheme is not `storj`.
     Scheme,
@@ -232,7 +238,8 @@ pub enum NodeUrlError {
     Host,
     /// Its port is missing, or not a number from 1 to 65,535.
     Port,
-    /// A parameter has no name, or a character that is none of a URL's.
+    /// A parameter has no name, or characters to be percent-encoded: those that
+    /// are none of a URL's, and `://`.
     Query,
     /// A parameter comes twice.
     Repeated,
