@@ -8,9 +8,16 @@ use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use headstart_tokio::core::framing::FLIGHT_MAX;
+use headstart_tokio::Framing;
 use headstart_tokio::core::framing::token::HEADER_LEN;
+use headstart_tokio::core::framing::{
+    ByteOrder, FLIGHT_MAX, LengthPrefix, NoiseHeader, PrefixWidth,
+};
 use headstart_tokio::core::peers::NodeUrl;
+
+use crate::lab::LabArgs;
+use crate::manual::ManualArgs;
+use crate::proxy::{ForwardArgs, GateArgs};
 
 /// Longest first flight under a Token, in bytes.
 pub(crate) const SIZE_MAX: usize = FLIGHT_MAX - HEADER_LEN;
@@ -78,6 +85,45 @@ pub(crate) enum Command {
     /// into one connection (or resets them, if the first came by plain TCP), and
     /// sends back every byte that it gets, until the client has finished. Ends on SIGINT or SIGTERM.
     Serve(ServeArgs),
+    /// Put Fast Open, debouncing and pairing before any TCP server
+    ///
+    /// Listens on one address and dials the server at another for each connection
+    /// that is admitted: each first message once, however many copies come. Stop
+    /// it by SIGTERM or SIGINT: it stops listening, and open connections go on for
+    /// a while.
+    Gate(GateArgs),
+    /// Give any client raced connections
+    ///
+    /// Listens on one address, and dials the server by a race of plain TCP and
+    /// Fast Open for each connection that comes. What the first message is must be
+    /// known, since only that is raced: with `--framing token` (the other end must
+    /// be `headstart gate --framing token`) it is whatever the client sends at once;
+    /// with `--framing tls`, the ClientHello.
+    Forward(ForwardArgs),
+    /// Run a server and a client across a hostile path
+    ///
+    /// Both commands run on this machine, each in a network namespace of its own,
+    /// with real kernels and the middlebox between them. The client's starts when
+    /// the server's listens, and the server's is stopped when the client's has
+    /// ended; the exit status is the client's. What the server prints goes to
+    /// standard error.
+    ///
+    /// Example, one request over a path that drops SYNs with data:
+    ///
+    ///   headstart lab --rule drop-syn-with-data --cookie -- \
+    ///     headstart serve {server}:4000 --- headstart race {server}:4000
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "headstart lab [OPTIONS] -- SERVER-CMD... --- CLIENT-CMD..."
+    )]
+    Lab(LabArgs),
+    /// Print a manual page, or a shell's completions
+    ///
+    /// `headstart manual > headstart.1` is the manual page of the whole command,
+    /// `headstart manual race` that of one; with --completions it prints what a
+    /// shell needs to complete arguments, such as
+    /// `headstart manual --completions bash > /etc/bash_completion.d/headstart`.
+    Manual(ManualArgs),
 }
 
 /// Arguments of `headstart demo`.
@@ -264,6 +310,21 @@ impl FramingName {
             Self::Length => "length",
         }
     }
+
+    /// The framing itself.
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::Token => Framing::token(),
+            Self::Tls => Framing::tls_client_hello(),
+            Self::Noise => Framing::noise(NoiseHeader::Len16),
+            Self::Length => Framing::length_prefixed(LengthPrefix {
+                width: PrefixWidth::Four,
+                order: ByteOrder::Big,
+                counts_itself: false,
+            })
+            .assert_unique(),
+        }
+    }
 }
 
 /// A host and a port to dial.
@@ -316,7 +377,7 @@ impl Server {
 }
 
 /// A time above zero, in seconds, with a fraction or without.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|seconds| *seconds > 0.0 && *seconds <= SECONDS_MAX)

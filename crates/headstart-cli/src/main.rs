@@ -21,13 +21,18 @@ mod dial;
 mod doctor;
 mod echo;
 mod exit;
+mod lab;
+mod limits;
+mod manual;
 mod memory;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod output;
 mod peers;
+mod proxy;
 mod race;
 mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -43,6 +48,10 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Race(args) => race::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => proxy::run_gate(args),
+        Command::Lab(args) => lab::run(args),
+        Command::Manual(args) => manual::run(args),
+        Command::Forward(args) => proxy::run_forward(args),
     };
     exit::code(done)
 }

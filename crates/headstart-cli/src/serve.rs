@@ -1,20 +1,19 @@
 //! `headstart serve`.
 
 mod events;
-mod limits;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use headstart_tokio::core::framing::{ByteOrder, LengthPrefix, NoiseHeader, PrefixWidth};
-use headstart_tokio::{Admitted, Framing, Gate, GateCounters, ListenOptions, QueueLen};
+use headstart_tokio::{Admitted, Gate, GateCounters, ListenOptions, QueueLen};
 use serde::Serialize;
 
-use crate::cli::{FramingName, ServeArgs};
+use crate::cli::ServeArgs;
 use crate::echo;
 use crate::exit::{Done, Stop};
 use crate::output::complain;
+use crate::signals::Signals;
 use events::{Event, Events, Listening};
 
 /// How long the last lines may take to be read.
@@ -22,7 +21,7 @@ const LAST_LINE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> Result<Done, Stop> {
-    limits::raise_descriptors();
+    crate::limits::raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -33,7 +32,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Done, Stop> {
 }
 
 async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
-    let mut ending = Ending::new().map_err(|error| Stop::because("waiting for signals", error))?;
+    let mut signals =
+        Signals::new().map_err(|error| Stop::because("waiting for signals", error))?;
     let events = Arc::new(Events::start(args.json).map_err(|e| Stop::because("starting", e))?);
     let gate = open(args, &events)?;
     let fast_open = gate.fast_open();
@@ -55,7 +55,7 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
                 Ok(admitted) => { tokio::spawn(echo_one(admitted, echoed.clone())); }
                 Err(error) => break Some(error),
             },
-            () = ending.signal() => break None,
+            () = signals.next() => break None,
             () = events.closed() => break None,
         }
     };
@@ -75,7 +75,7 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
 }
 
 /// What helps where Fast Open is off.
-const REMEDY: &str = "Clients get plain TCP. Turn it on with `sysctl -w net.ipv4.tcp_fastopen=3` \
+pub(crate) const REMEDY: &str = "Clients get plain TCP. Turn it on with `sysctl -w net.ipv4.tcp_fastopen=3` \
                       in this network namespace, or silence this with --no-fastopen";
 
 fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
@@ -85,7 +85,7 @@ fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
         QueueLen::Max
     };
     let watch = events.clone();
-    Gate::builder(framing(args.framing))
+    Gate::builder(args.framing.framing())
         .and_then(|builder| {
             builder
                 .listen_options(ListenOptions::new().fast_open(queue))
@@ -101,20 +101,6 @@ fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
                 .bind(args.address)
         })
         .map_err(|error| Stop::because(format_args!("listening on {}", args.address), error))
-}
-
-fn framing(name: FramingName) -> Framing {
-    match name {
-        FramingName::Token => Framing::token(),
-        FramingName::Tls => Framing::tls_client_hello(),
-        FramingName::Noise => Framing::noise(NoiseHeader::Len16),
-        FramingName::Length => Framing::length_prefixed(LengthPrefix {
-            width: PrefixWidth::Four,
-            order: ByteOrder::Big,
-            counts_itself: false,
-        })
-        .assert_unique(),
-    }
 }
 
 async fn echo_one(admitted: Admitted, echoed: Arc<Echoed>) {
@@ -198,46 +184,6 @@ impl Summary {
             broken: echoed.broken.load(Ordering::Relaxed),
             echoed_bytes: echoed.bytes.load(Ordering::Relaxed),
             unwritten_events: 0,
-        }
-    }
-}
-
-/// What ends the server: SIGINT or SIGTERM.
-#[derive(Debug)]
-struct Ending {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Ending {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn signal(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn signal(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
         }
     }
 }

@@ -540,3 +540,21 @@ fn fast_open_off_is_a_warning_with_its_remedy() {
     let on = lines[0]["fast_open"].as_bool().unwrap();
     assert_eq!(complaints(&output).contains("net.ipv4.tcp_fastopen"), !on);
 }
+
+#[test]
+fn manuals_and_completions_are_printed() {
+    let whole = run(&["manual"]);
+    assert!(whole.status.success() && whole.stdout.windows(3).any(|w| w == b".TH"));
+    for command in ["demo", "race", "serve", "gate", "forward", "lab", "peers"] {
+        let page = run(&["manual", command]);
+        let text = String::from_utf8(page.stdout).unwrap();
+        assert!(text.contains(&format!(".TH headstart-{command}")), "{text}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let completions = run(&["manual", "--completions", shell]);
+        let text = String::from_utf8(completions.stdout).unwrap();
+        assert!(text.contains("proxy-protocol"), "{shell}: {text}");
+    }
+    let unknown = run(&["manual", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(1));
+}

@@ -214,7 +214,10 @@ impl Witness {
     /// An attempt to the address at this position has started.
     pub(crate) fn started<S: Stream>(&mut self, target: usize, stream: &S) {
         if let Some((peer, path @ None)) = self.paths.get_mut(target) {
-            *path = stream.local_ip().ok().map(|ip| PathKey::new(ip, *peer));
+            *path = stream
+                .local_addr()
+                .ok()
+                .map(|at| PathKey::new(at.ip(), *peer));
         }
     }
 

@@ -149,14 +149,6 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
     /// If the system does not say.
     fn syn_data_acked(&self) -> io::Result<bool>;
 
-    /// The local address, under which the path memory knows the path.
-    ///
-    /// # Errors
-    /// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say.
-    fn local_ip(&self) -> io::Result<IpAddr> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// How many of the bytes written the peer has acknowledged, counting FIN
     /// as one. Without it a gate cannot prove that a connection that came by
     /// Fast Open works both ways, and prefers plain ones.
@@ -164,6 +156,14 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say.
     fn bytes_acked(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// This end's address: the path memory knows paths by it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where the system does not say.
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -80,7 +80,11 @@ impl Server {
         };
         server.listening = server.next();
         assert_eq!(server.listening["event"], "listening");
-        server.address = server.listening["addr"].as_str().unwrap().to_owned();
+        let address = server
+            .listening
+            .get("addr")
+            .or(server.listening.get("address"));
+        server.address = address.unwrap().as_str().unwrap().to_owned();
         server
     }
 

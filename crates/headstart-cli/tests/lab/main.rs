@@ -3,6 +3,8 @@
 //! Has a `main` of its own because `headstart_lab::enter` must run before the
 //! test harness starts threads.
 
+#[cfg(target_os = "linux")]
+mod commands;
 #[path = "../common/mod.rs"]
 #[cfg(target_os = "linux")]
 mod common;
@@ -28,6 +30,7 @@ fn main() {
     let tests = demo::tests()
         .into_iter()
         .chain(doctor::tests())
+        .chain(commands::tests())
         .chain(fast_open::tests())
         .chain(memory::tests())
         .collect();

@@ -43,8 +43,10 @@ impl<R: Runtime> Shared<R> {
             Ok(false) | Err(_) => Via::Plain,
         };
         let peer = copy.peer;
+        let local = copy.stream.local_addr().ok();
+        let let_in = |message, admission| self.let_in(peer, local, via, message, admission);
         let Some(claims) = &self.settings.claims else {
-            return self.let_in(peer, via, message, Admission::Alone(copy));
+            return let_in(message, Admission::Alone(copy));
         };
         let number = claims.number();
         // Whoever observes the next copy finds the pair.
@@ -58,7 +60,7 @@ impl<R: Runtime> Shared<R> {
             },
         });
         match found {
-            Found::First(admission) => self.let_in(peer, via, message, admission),
+            Found::First(admission) => let_in(message, admission),
             Found::Copy {
                 copy,
                 of,
@@ -136,7 +138,14 @@ impl<R: Runtime> Shared<R> {
         Admission::Open(cell)
     }
 
-    fn let_in(&self, peer: SocketAddr, via: Via, mut bytes: Vec<u8>, admission: Admission<R>) {
+    fn let_in(
+        &self,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        via: Via,
+        mut bytes: Vec<u8>,
+        admission: Admission<R>,
+    ) {
         let (message, token) = (bytes.len(), self.settings.token);
         let skip = if token { HEADER_LEN } else { 0 };
         self.counts.first.count();
@@ -159,6 +168,7 @@ impl<R: Runtime> Shared<R> {
         self.admit(Admitted {
             stream: stream.into(),
             peer,
+            local,
             via,
             message,
         });

@@ -21,6 +21,8 @@ pub struct Admitted<R: Runtime> {
     pub stream: R::GateStream,
     /// The client.
     pub peer: SocketAddr,
+    /// The address that the client dialled, if the system says.
+    pub local: Option<SocketAddr>,
     /// How it came.
     pub via: Via,
     /// Length of the first message in bytes, a Token's header included.

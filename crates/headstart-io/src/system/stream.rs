@@ -1,7 +1,7 @@
 //! A socket that is registered with a runtime.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -100,16 +100,14 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
         self.operation.syn_data_acked(R::socket(&self.stream))
     }
 
-    fn local_ip(&self) -> io::Result<IpAddr> {
-        let local = R::socket(&self.stream).local_addr()?.as_socket();
-        local
-            .map(|local| local.ip())
-            .ok_or_else(|| io::ErrorKind::Unsupported.into())
-    }
-
     fn bytes_acked(&self) -> io::Result<u64> {
         let acked = socket::TcpInfo::of(R::socket(&self.stream))?.acked;
         acked.ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = R::socket(&self.stream).local_addr()?.as_socket();
+        address.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

@@ -2,9 +2,9 @@
 
 /// Allows as many descriptors as the system lets the process have: each
 /// connection takes one, and the usual limit of 1,024 is for programs that
-/// call `select`. Where it fails, the gate lives with fewer.
+/// call `select`. Where it fails, the command lives with fewer.
 #[cfg(unix)]
-pub(super) fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
@@ -14,4 +14,4 @@ pub(super) fn raise_descriptors() {
 }
 
 #[cfg(not(unix))]
-pub(super) fn raise_descriptors() {}
+pub(crate) fn raise_descriptors() {}

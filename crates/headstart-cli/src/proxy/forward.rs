@@ -1,0 +1,184 @@
+//! `headstart forward`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_tokio::core::race::AttemptKind;
+use headstart_tokio::{Dialer, FirstFlight, ListenOptions, Memory, Options, QueueLen, Schedule};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::args::ForwardArgs;
+use super::gate::KEEPALIVE;
+use super::relay::End;
+use super::service::{Guest, Listening, Service};
+use super::telemetry;
+use crate::cli::{FramingName, Server};
+use crate::exit::{Done, Stop};
+use crate::limits;
+use crate::memory::Kept;
+use crate::signals::Signals;
+
+/// How often what is learnt is written.
+const SAVE: Duration = Duration::from_secs(30);
+
+/// Runs the command.
+pub(crate) fn run(args: &ForwardArgs) -> Result<Done, Stop> {
+    limits::raise_descriptors();
+    telemetry::log(args.service.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::because("starting", error))?;
+    let done = runtime.block_on(forward(args));
+    runtime.shutdown_background();
+    done
+}
+
+async fn forward(args: &ForwardArgs) -> Result<Done, Stop> {
+    let signals = Signals::new().map_err(|error| Stop::because("waiting for signals", error))?;
+    telemetry::metrics(args.service.metrics)?;
+    let listener = listen(args)
+        .map_err(|error| Stop::because(format_args!("listening on {}", args.listen), error))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Stop::because("listening", error))?;
+    let kept = args.memory.as_deref().map(Kept::open).transpose()?;
+    let memory = kept.as_ref().map(|kept| kept.memory.clone());
+    let far = Arc::new(Far {
+        dialer: dialer(args, memory.unwrap_or_default())
+            .map_err(|error| Stop::because("preparing to dial", error))?,
+        to: args.to.clone(),
+        first_byte: (args.framing == FramingName::Token)
+            .then(|| Duration::from_millis(args.first_byte)),
+    });
+    let (service, ending) = Service::new(&args.service);
+    Listening::new(address, args.to.to_string(), None).tell(args.service.json)?;
+    let accepting = tokio::spawn(accept(listener, service, far.clone()));
+    let keeping = kept.map(|kept| Keeping::start(Arc::new(kept)));
+    let summary = ending.wait(signals).await;
+    accepting
+        .await
+        .map_err(|error| Stop::because("accepting", error))?;
+    // What clients wrote last is still on its way.
+    let _ = timeout(args.service.drain, far.dialer.settled()).await;
+    if let Some(keeping) = keeping {
+        keeping.end().await;
+    }
+    summary.tell(args.service.json)?;
+    Ok(Done::Well)
+}
+
+/// Writes what is learnt of paths to its file, from time to time and at the end.
+struct Keeping {
+    kept: Arc<Kept>,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    fn start(kept: Arc<Kept>) -> Self {
+        let again = kept.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SAVE).await;
+                let kept = again.clone();
+                let _ = tokio::task::spawn_blocking(move || kept.save()).await;
+            }
+        });
+        Self { kept, task }
+    }
+
+    async fn end(self) {
+        self.task.abort();
+        let kept = self.kept;
+        let _ = tokio::task::spawn_blocking(move || kept.save()).await;
+    }
+}
+
+fn listen(args: &ForwardArgs) -> io::Result<TcpListener> {
+    let options = ListenOptions::new()
+        .fast_open(QueueLen::Off)
+        .options(Options::new().nodelay(true));
+    let listening = headstart_socket::listen(args.listen, &options)?;
+    TcpListener::from_std(listening.listener)
+}
+
+fn dialer(args: &ForwardArgs, memory: Memory) -> io::Result<Dialer> {
+    let dialer = Dialer::builder()?
+        .memory(memory)
+        .options(Options::new().nodelay(true).keepalive(Some(KEEPALIVE)))
+        .peer(args.peer.into());
+    let dialer = match args.framing {
+        FramingName::Token => dialer.token(),
+        framing => dialer.first_flight(FirstFlight::Framed(framing.framing())),
+    };
+    let dialer = match args.hedge {
+        Some(delay) => dialer.schedule(Schedule::Hedged {
+            first: AttemptKind::FastOpen,
+            delay: Duration::from_millis(delay),
+        }),
+        None => dialer,
+    };
+    dialer.build()
+}
+
+async fn accept(listener: TcpListener, service: Service, far: Arc<Far>) {
+    while let Some(guest) = service.room().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = service.draining() => break,
+        };
+        match accepted {
+            Ok((client, _)) => {
+                tokio::spawn(far.clone().serve(client, guest));
+            }
+            Err(error) => {
+                // One connection is gone, or descriptors have run out.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+    drop(listener);
+    service.drained().await;
+}
+
+/// Pause after an accept that failed.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
+/// The server far away.
+#[derive(Debug)]
+struct Far {
+    dialer: Dialer,
+    to: Server,
+    /// How long a client may take to its first byte.
+    first_byte: Option<Duration>,
+}
+
+impl Far {
+    async fn serve(self: Arc<Self>, mut client: TcpStream, guest: Guest) {
+        let _ = client.set_nodelay(true);
+        let to = (self.to.host.as_str(), self.to.port);
+        let mut server = match self.dialer.dial(to).await {
+            Ok(server) => server,
+            Err(error) => {
+                client.spoil();
+                return guest.not_dialled(&error);
+            }
+        };
+        if let Some(time) = self.first_byte {
+            // Reading from the race says that the first flight is over.
+            let _ = timeout(time, client.readable()).await;
+        }
+        let result = guest.relay(&mut client, &mut server).await;
+        let winner = match server.report().winner() {
+            Some(winner) if winner.kind == AttemptKind::FastOpen => "fastopen",
+            Some(_) => "plain",
+            None => "none",
+        };
+        metrics::counter!(telemetry::RACES, "winner" => winner).increment(1);
+        tracing::debug!(winner, ok = result.is_ok(), "relayed");
+    }
+}

@@ -1,0 +1,194 @@
+//! `headstart gate`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use headstart_tokio::{Admitted, Gate, ListenOptions, Options, QueueLen};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::args::{GateArgs, HeaderVersion};
+use super::header::header;
+use super::relay::End;
+use super::service::{Guest, Listening, Service};
+use super::telemetry;
+use crate::cli::Server;
+use crate::exit::{Done, Stop};
+use crate::output::complain;
+use crate::signals::Signals;
+use crate::{limits, serve};
+
+/// After so long without a byte a peer is asked whether it still lives.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+pub(crate) fn run(args: &GateArgs) -> Result<Done, Stop> {
+    limits::raise_descriptors();
+    telemetry::log(args.service.log);
+    let runtime = runtime().map_err(|error| Stop::because("starting", error))?;
+    let summary = runtime.block_on(async {
+        let signals = Signals::new().map_err(|e| Stop::because("waiting for signals", e))?;
+        telemetry::metrics(args.service.metrics)?;
+        let (service, ending) = Service::new(&args.service);
+        let threads = start(args, &service)?;
+        let summary = ending.wait(signals).await;
+        for thread in threads {
+            let ended = thread.join();
+            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+            ended.map_err(|error| {
+                Stop::because(format_args!("accepting at {}", args.listen), error)
+            })?;
+        }
+        Ok(summary)
+    })?;
+    summary.tell(args.service.json)?;
+    Ok(Done::Well)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Starts the accept loops, and tells that they listen.
+fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result<()>>>, Stop> {
+    let stop = |error| Stop::because(format_args!("listening on {}", args.listen), error);
+    let backend = Arc::new(Backend {
+        to: args.to.clone(),
+        timeout: args.connect_timeout,
+        header: args.proxy_protocol,
+    });
+    let mut first: Option<Arc<Gate>> = None;
+    let mut threads = Vec::new();
+    for number in 0..args.threads {
+        let (ready, is_ready) = mpsc::channel();
+        let open = opener(args, first.as_deref());
+        let (service, backend, beside) = (service.clone(), backend.clone(), first.clone());
+        let accepting = move || {
+            runtime()?.block_on(async move {
+                let gate = match open(beside) {
+                    Ok(gate) => Arc::new(gate),
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                let _ = ready.send(Ok(gate.clone()));
+                accept(&gate, &service, &backend).await
+            })
+        };
+        let thread = thread::Builder::new().name(format!("gate-{number}"));
+        threads.push(thread.spawn(accepting).map_err(stop)?);
+        let gate = is_ready
+            .recv()
+            .map_err(io::Error::other)
+            .and_then(|gate| gate);
+        let gate = gate.map_err(stop)?;
+        if first.is_none() {
+            let fast_open = gate.fast_open();
+            if !fast_open.is_on() && !args.no_fast_open {
+                complain(
+                    "warning",
+                    &format!("Fast Open is {fast_open}. {}", serve::REMEDY),
+                );
+            }
+            let fast_open = Some(fast_open.to_string());
+            Listening::new(gate.local_addr(), args.to.to_string(), fast_open)
+                .tell(args.service.json)?;
+            first = Some(gate);
+        }
+    }
+    Ok(threads)
+}
+
+/// How a thread opens its gate: beside the first, if it is not the first.
+fn opener(
+    args: &GateArgs,
+    first: Option<&Gate>,
+) -> impl FnOnce(Option<Arc<Gate>>) -> io::Result<Gate> + Send + 'static {
+    let address = first.map_or(args.listen, Gate::local_addr);
+    let queue = if args.no_fast_open {
+        QueueLen::Off
+    } else {
+        QueueLen::Max
+    };
+    let options = ListenOptions::new()
+        .fast_open(queue)
+        .reuse_port(args.threads > 1)
+        .options(Options::new().nodelay(true).keepalive(Some(KEEPALIVE)));
+    let (framing, pairing) = (args.framing.framing(), !args.no_pairing);
+    let (patience, longest) = (args.message_timeout, args.message_max);
+    move |first| {
+        let builder = Gate::builder(framing)?
+            .listen_options(options)
+            .pairing(pairing)
+            .message_timeout(patience)
+            .message_max(longest);
+        let builder = match &first {
+            Some(first) => builder.beside(first),
+            None => builder,
+        };
+        builder.bind(address)
+    }
+}
+
+/// Admits connections until no more are wanted, and lets those that are open
+/// come to their end.
+async fn accept(gate: &Gate, service: &Service, backend: &Arc<Backend>) -> io::Result<()> {
+    while let Some(guest) = service.room().await {
+        let admitted = tokio::select! {
+            admitted = gate.accept() => admitted?,
+            () = service.draining() => break,
+        };
+        tokio::spawn(backend.clone().serve(admitted, gate.local_addr(), guest));
+    }
+    tokio::select! {
+        () = gate.close() => service.drained().await,
+        () = service.drained() => {}
+    }
+    Ok(())
+}
+
+/// The server behind the gate.
+#[derive(Debug)]
+struct Backend {
+    to: Server,
+    timeout: Duration,
+    header: Option<HeaderVersion>,
+}
+
+impl Backend {
+    async fn serve(self: Arc<Self>, admitted: Admitted, listening: SocketAddr, guest: Guest) {
+        let dialled = admitted.local.unwrap_or(listening);
+        let mut client = admitted.stream;
+        match self.dial(admitted.peer, dialled).await {
+            // What broke is counted and logged.
+            Ok(mut server) => drop(guest.relay(&mut client, &mut server).await),
+            Err(error) => {
+                client.spoil();
+                guest.not_dialled(&error);
+            }
+        }
+    }
+
+    async fn dial(&self, client: SocketAddr, dialled: SocketAddr) -> io::Result<TcpStream> {
+        let to = (self.to.host.as_str(), self.to.port);
+        let dial = async {
+            let mut server = TcpStream::connect(to).await?;
+            server.set_nodelay(true)?;
+            if let Some(version) = self.header {
+                server.write_all(&header(version, client, dialled)?).await?;
+            }
+            Ok(server)
+        };
+        match timeout(self.timeout, dial).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Bytes from one connection to another and back, until both have ended.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use headstart_socket::TcpInfo;
+use headstart_tokio::{GateStream, RaceStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+/// Bytes read at a time.
+const CHUNK_SIZE: usize = 64 * 1024;
+/// How many retransmissions in a row, each after twice the time, are a stall.
+const STALLED: u8 = 3;
+/// How often connections look after themselves.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a client that is refused may go on, so that it hears why.
+const LINGER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Connections hold no buffer of their own: only what the other side did
+    /// not take at once is kept.
+    static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK_SIZE]);
+}
+
+/// A connection that can be relayed.
+pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
+    /// Makes its close a reset, so that what was cut off does not look whole.
+    fn spoil(&self);
+
+    /// Looks after itself; called once a second.
+    fn look(&self) {}
+}
+
+impl End for TcpStream {
+    fn spoil(&self) {
+        // A socket whose linger cannot be set is closed all the same.
+        let _ = headstart_socket::make_close_abortive(self);
+    }
+}
+
+impl End for GateStream {
+    fn spoil(&self) {
+        if let Some(stream) = self.get_ref() {
+            stream.spoil();
+        }
+    }
+}
+
+impl End for RaceStream {
+    fn spoil(&self) {
+        if let Some(stream) = self.get_ref() {
+            stream.spoil();
+        }
+    }
+
+    /// Tells the path memory if the peer acknowledges nothing any more.
+    fn look(&self) {
+        let info = self.get_ref().map(TcpInfo::of);
+        if let Some(Ok(info)) = info
+            && info.timeouts >= STALLED
+            && self.report_stall()
+        {
+            tracing::warn!("stalled after Fast Open: its path is remembered");
+        }
+    }
+}
+
+/// What was relayed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Relayed {
+    /// Bytes from the first to the second.
+    pub(super) up: u64,
+    /// Bytes from the second to the first.
+    pub(super) down: u64,
+}
+
+/// Relays until both sides have ended, each half by itself. If one breaks, so
+/// does the other; but who refuses bytes may still have something to say.
+pub(super) async fn relay<A: End, B: End>(
+    a: &mut A,
+    b: &mut B,
+    relayed: &mut Relayed,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (mut up, mut down) = (Half::default(), Half::default());
+    let mut stop = pin!(stop);
+    let mut lingering = pin!(sleep(LINGER));
+    let mut look = pin!(sleep(LOOK));
+    let result = poll_fn(|cx| {
+        if stop.as_mut().poll(cx).is_ready() {
+            let stopped = io::Error::new(io::ErrorKind::Interrupted, "stopped");
+            return Poll::Ready(Err(stopped));
+        }
+        while look.as_mut().poll(cx).is_ready() {
+            b.look();
+            look.as_mut().reset(Instant::now() + LOOK);
+        }
+        let heard = up.poll(cx, a, b)?.is_ready();
+        let told = down.poll(cx, b, a)?.is_ready();
+        if told && !heard && up.is_refused() {
+            if !up.lingers {
+                up.lingers = true;
+                lingering.as_mut().reset(Instant::now() + LINGER);
+            }
+            return lingering.as_mut().poll(cx).map(Ok);
+        }
+        match heard && told {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    (relayed.up, relayed.down) = (up.bytes, down.bytes);
+    if result.is_err() {
+        a.spoil();
+        b.spoil();
+    }
+    result
+}
+
+/// One way.
+#[derive(Default)]
+struct Half {
+    /// What was read but not taken, and how much of it was since.
+    kept: Vec<u8>,
+    taken: usize,
+    bytes: u64,
+    dirty: bool,
+    lingers: bool,
+    state: State,
+}
+
+#[derive(Default, PartialEq)]
+enum State {
+    #[default]
+    Open,
+    Ending,
+    Ended,
+    /// Nobody takes it any more: what comes is thrown away, since a close with
+    /// bytes unread would reset the other way too.
+    Refused,
+}
+
+/// Why copying stopped.
+enum Broken {
+    Read(io::Error),
+    Write,
+}
+
+impl Half {
+    fn is_refused(&self) -> bool {
+        self.state == State::Refused
+    }
+
+    /// Ready when it has come to its end; an error breaks both ways.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl End,
+        to: &mut impl End,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.state = match self.state {
+                State::Open => match ready!(self.poll_copy(cx, from, to)) {
+                    Ok(()) => State::Ending,
+                    Err(Broken::Read(error)) => return Poll::Ready(Err(error)),
+                    Err(Broken::Write) => State::Refused,
+                },
+                State::Ending => {
+                    // Whoever has gone has nothing left to be told.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    State::Ended
+                }
+                State::Refused => match ready!(poll_read(from, cx, |_| ()))? {
+                    0 => State::Ended,
+                    _ => State::Refused,
+                },
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Ready at the end of `from`, with all of it written.
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl End,
+        to: &mut impl End,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            while let Some(rest) = self.kept.get(self.taken..).filter(|rest| !rest.is_empty()) {
+                match ready!(Pin::new(&mut *to).poll_write(cx, rest)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Write)),
+                    Ok(wrote) => self.taken += wrote,
+                }
+            }
+            (self.kept, self.taken) = (Vec::new(), 0);
+            let mut wrote = Ok(0);
+            // The waker that a write leaves is set anew above.
+            let mut waiter = Context::from_waker(cx.waker());
+            let polled = poll_read(from, cx, |read| {
+                if read.is_empty() {
+                    return;
+                }
+                self.dirty = true;
+                wrote = match Pin::new(&mut *to).poll_write(&mut waiter, read) {
+                    Poll::Ready(wrote) => wrote,
+                    Poll::Pending => Ok(0),
+                };
+                let wrote = *wrote.as_ref().unwrap_or(&0);
+                self.kept
+                    .extend_from_slice(read.get(wrote..).unwrap_or_default());
+            });
+            match polled {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) if wrote.is_err() => return Poll::Ready(Err(Broken::Write)),
+                Poll::Ready(Ok(read)) => {
+                    self.bytes += u64::try_from(read).unwrap_or(u64::MAX);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Read(error))),
+                Poll::Pending => {
+                    // Nothing more for now: out with what is there.
+                    if self.dirty && ready!(Pin::new(&mut *to).poll_flush(cx)).is_err() {
+                        return Poll::Ready(Err(Broken::Write));
+                    }
+                    self.dirty = false;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// Reads into the thread's chunk, and gives `take` what came; how much it was.
+fn poll_read(
+    from: &mut impl End,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    CHUNK.with_borrow_mut(|chunk| {
+        let mut chunk = ReadBuf::new(chunk);
+        ready!(Pin::new(from).poll_read(cx, &mut chunk))?;
+        take(chunk.filled());
+        Poll::Ready(Ok(chunk.filled().len()))
+    })
+}

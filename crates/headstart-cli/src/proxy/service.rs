@@ -1,0 +1,238 @@
+//! How a command serves: so many connections at once, until it is told to
+//! stop; then those that are open for a while.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::args::ServiceArgs;
+use super::relay::{End, Relayed, relay};
+use super::telemetry;
+use crate::exit::Stop;
+use crate::output;
+use crate::signals::Signals;
+
+/// How long connections that are cut off may take to notice.
+const CUT_OFF: Duration = Duration::from_secs(2);
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Serving,
+    /// No more connections.
+    Draining,
+    /// Those that are open are cut off.
+    Over,
+}
+
+/// Counts connections and tells them to end.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    phase: watch::Receiver<Phase>,
+    room: Arc<Semaphore>,
+    most: u32,
+    totals: Arc<Totals>,
+}
+
+/// Ends a service.
+#[derive(Debug)]
+pub(super) struct Ending {
+    phase: watch::Sender<Phase>,
+    service: Service,
+    drain: Duration,
+}
+
+/// What was relayed in all.
+#[derive(Debug, Default)]
+struct Totals {
+    connections: AtomicU64,
+    broken: AtomicU64,
+    dial_errors: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub(super) struct Guest {
+    service: Service,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Service {
+    pub(super) fn new(args: &ServiceArgs) -> (Self, Ending) {
+        let (sender, phase) = watch::channel(Phase::Serving);
+        let service = Self {
+            phase,
+            room: Arc::new(Semaphore::new(
+                usize::try_from(args.connections).unwrap_or(usize::MAX),
+            )),
+            most: args.connections,
+            totals: Arc::default(),
+        };
+        let ending = Ending {
+            phase: sender,
+            service: service.clone(),
+            drain: args.drain,
+        };
+        (service, ending)
+    }
+
+    /// Waits for room for one more connection; `None` when no more are wanted.
+    pub(super) async fn room(&self) -> Option<Guest> {
+        tokio::select! {
+            biased;
+            () = self.draining() => None,
+            room = self.room.clone().acquire_owned() => Some(Guest {
+                service: self.clone(),
+                _room: room.ok()?,
+            }),
+        }
+    }
+
+    /// Ready when no more connections are wanted.
+    pub(super) async fn draining(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until no connection is open, or all are cut off.
+    pub(super) async fn drained(&self) {
+        tokio::select! {
+            _ = self.room.acquire_many(self.most) => {}
+            () = async {
+                self.reached(Phase::Over).await;
+                tokio::time::sleep(CUT_OFF).await;
+            } => {}
+        }
+    }
+
+    async fn reached(&self, phase: Phase) {
+        // Whoever ends services outlives them, or all is over anyway.
+        let _ = self.phase.clone().wait_for(|now| *now >= phase).await;
+    }
+}
+
+impl Guest {
+    /// Relays until both sides have ended, or the service has.
+    pub(super) async fn relay<A: End, B: End>(
+        self,
+        client: &mut A,
+        server: &mut B,
+    ) -> io::Result<()> {
+        let totals = &self.service.totals;
+        totals.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(telemetry::CONNECTIONS).increment(1);
+        metrics::gauge!(telemetry::OPEN).increment(1.0);
+        let mut relayed = Relayed::default();
+        let over = self.service.reached(Phase::Over);
+        let result = relay(client, server, &mut relayed, over).await;
+        totals.up.fetch_add(relayed.up, Ordering::Relaxed);
+        totals.down.fetch_add(relayed.down, Ordering::Relaxed);
+        metrics::counter!(telemetry::BYTES, "direction" => "up").increment(relayed.up);
+        metrics::counter!(telemetry::BYTES, "direction" => "down").increment(relayed.down);
+        metrics::gauge!(telemetry::OPEN).decrement(1.0);
+        if let Err(error) = &result {
+            totals.broken.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!(telemetry::BROKEN).increment(1);
+            tracing::debug!(%error, "broken");
+        }
+        result
+    }
+
+    /// Notes that there is nobody to relay to.
+    pub(super) fn not_dialled(self, error: &io::Error) {
+        let totals = &self.service.totals;
+        totals.dial_errors.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(telemetry::DIAL_ERRORS).increment(1);
+        tracing::warn!(%error, "dial failed");
+    }
+}
+
+impl Ending {
+    /// Waits for a signal, then lets open connections end; cuts them off when
+    /// their time is over, or at a second signal.
+    pub(super) async fn wait(self, mut signals: Signals) -> Summary {
+        signals.next().await;
+        self.phase.send_replace(Phase::Draining);
+        tokio::select! {
+            () = self.service.drained() => {}
+            () = tokio::time::sleep(self.drain) => {}
+            () = signals.next() => {}
+        }
+        self.phase.send_replace(Phase::Over);
+        self.service.drained().await;
+        let totals = &self.service.totals;
+        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        Summary {
+            event: "summary",
+            connections: get(&totals.connections),
+            broken: get(&totals.broken),
+            dial_errors: get(&totals.dial_errors),
+            bytes_up: get(&totals.up),
+            bytes_down: get(&totals.down),
+        }
+    }
+}
+
+/// The first line of output: that it listens.
+#[derive(Debug, Serialize)]
+pub(super) struct Listening {
+    event: &'static str,
+    addr: SocketAddr,
+    to: String,
+    /// On a gate: whether clients can use Fast Open, and why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fast_open: Option<String>,
+}
+
+impl Listening {
+    pub(super) fn new(addr: SocketAddr, to: String, fast_open: Option<String>) -> Self {
+        Self {
+            event: "listening",
+            addr,
+            to,
+            fast_open,
+        }
+    }
+
+    pub(super) fn tell(&self, json: bool) -> Result<(), Stop> {
+        if json {
+            return output::json(self);
+        }
+        let Self { addr, to, .. } = self;
+        match &self.fast_open {
+            Some(fast_open) => output::line(format_args!(
+                "listening on {addr} for {to}; Fast Open: {fast_open}"
+            )),
+            None => output::line(format_args!("listening on {addr} for {to}")),
+        }
+    }
+}
+
+/// The last line of output.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    event: &'static str,
+    connections: u64,
+    broken: u64,
+    dial_errors: u64,
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+impl Summary {
+    pub(super) fn tell(&self, json: bool) -> Result<(), Stop> {
+        if json {
+            return output::json(self);
+        }
+        output::line(format_args!(
+            "{} connections, {} broken, {} dials failed, {} bytes up, {} bytes down",
+            self.connections, self.broken, self.dial_errors, self.bytes_up, self.bytes_down
+        ))
+    }
+}

@@ -1,0 +1,323 @@
+//! `headstart gate` and `headstart forward` on the loopback interface: what
+//! they do with ends, breaks, limits and signals.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+
+use common::{PATIENCE, Server, headstart};
+
+/// Length of a first message for `--framing length`, and of its length.
+const HELLO: usize = 4 + 5;
+/// Long enough for something to happen that should not.
+const WHILE: Duration = Duration::from_millis(200);
+
+/// A gate before a server of the test's.
+fn gate(arguments: &[&str]) -> (Server, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let first = [
+        "gate",
+        "--json",
+        "--framing",
+        "length",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &to,
+    ];
+    let gate = Server::spawn(headstart(&[&first, arguments].concat()));
+    (gate, listener)
+}
+
+/// A client that has said hello as nobody else does.
+fn client(address: &str) -> TcpStream {
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    saying(address, CLIENTS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn saying(address: &str, number: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "\0\0\0\x05{number:05}").unwrap();
+    stream
+}
+
+/// The next connection of the server behind, its hello read.
+fn serve(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut hello = [0; HELLO];
+    stream.read_exact(&mut hello).unwrap();
+    assert_eq!(hello[..4], [0, 0, 0, 5]);
+    stream
+}
+
+/// Sends back all that comes, reversed, once the client has ended.
+fn reverser(listener: TcpListener) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all.reverse();
+        stream.write_all(&all).unwrap();
+    })
+}
+
+fn summary(server: Server, signal: Signal) -> Value {
+    kill(server.pid(), signal).unwrap();
+    server.expect("summary")
+}
+
+#[test]
+fn big_uploads_and_answers_pass_half_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let server = reverser(listener);
+    let listen = ["--json", "--listen", "127.0.0.1:0", "--to"];
+    let gate = Server::spawn(headstart(&[&["gate"], &listen[..], &[&to]].concat()));
+    let forward = headstart(&[&["forward"], &listen[..], &[&gate.address]].concat());
+    let forward = Server::spawn(forward);
+    let sent: Vec<u8> = (0..8 << 20).map(|at: u32| (at ^ (at >> 8)) as u8).collect();
+    let mut stream = TcpStream::connect(&forward.address).unwrap();
+    stream.write_all(&sent).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer.reverse();
+    assert!(answer == sent, "{} bytes", answer.len());
+    server.join().unwrap();
+    for server in [forward, gate] {
+        let summary = summary(server, Signal::SIGTERM);
+        assert_eq!(summary["connections"], 1);
+        assert_eq!(summary["bytes_up"], 8 << 20);
+        assert_eq!(summary["bytes_down"], 8 << 20);
+        assert_eq!(summary["broken"], 0, "{summary}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_costs_one_connection() {
+    let (gate, listener) = gate(&[]);
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = client(&gate.address).read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut second = client(&gate.address);
+    serve(&listener).write_all(b"x").unwrap();
+    second.read_exact(&mut [0]).unwrap();
+    drop(second);
+    let summary = summary(gate, Signal::SIGINT);
+    assert_eq!(
+        (&summary["dial_errors"], &summary["connections"]),
+        (&1.into(), &1.into())
+    );
+}
+
+#[test]
+fn what_breaks_on_one_side_breaks_on_the_other() {
+    let (gate, listener) = gate(&[]);
+    // A client that goes in the middle of an upload has not sent it whole.
+    let stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    reset(stream);
+    assert_eq!(
+        behind.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
+    // A server that goes in the middle of an answer has not answered.
+    let mut stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    behind.write_all(b"half").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    reset(behind);
+    assert_eq!(
+        stream.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
+    let summary = summary(gate, Signal::SIGTERM);
+    assert_eq!(summary["broken"], 2, "{summary}");
+}
+
+/// Closes by RST.
+fn reset(stream: TcpStream) {
+    nix::sys::socket::setsockopt(
+        &stream,
+        nix::sys::socket::sockopt::Linger,
+        &nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn an_answer_to_a_refused_upload_is_heard() {
+    let (gate, listener) = gate(&[]);
+    let mut stream = client(&gate.address);
+    let behind = thread::spawn(move || {
+        let mut behind = serve(&listener);
+        behind.write_all(b"too large").unwrap();
+        // It wants no more, and says so by going.
+        drop(behind);
+    });
+    let mut writer = stream.try_clone().unwrap();
+    let upload = thread::spawn(move || {
+        let chunk = vec![0; 64 * 1024];
+        (0..1000).all(|_| writer.write_all(&chunk).is_ok())
+    });
+    let mut answer = [0; 9];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"too large");
+    behind.join().unwrap();
+    drop(stream);
+    let _ = upload.join().unwrap();
+}
+
+#[test]
+fn open_connections_end_before_it_does() {
+    let (gate, listener) = gate(&[]);
+    let mut stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    kill(gate.pid(), Signal::SIGTERM).unwrap();
+    let address: SocketAddr = gate.address.parse().unwrap();
+    let refused = || TcpStream::connect(address).is_err();
+    let waited = (0..100).any(|_| {
+        sleep(Duration::from_millis(20));
+        refused()
+    });
+    assert!(waited, "it still listens");
+    behind.write_all(b"answer").unwrap();
+    stream.read_exact(&mut [0; 6]).unwrap();
+    drop((stream, behind));
+    assert_eq!(gate.expect("summary")["broken"], 0);
+}
+
+#[test]
+fn a_second_signal_cuts_connections_off() {
+    let (gate, listener) = gate(&[]);
+    let mut stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    kill(gate.pid(), Signal::SIGTERM).unwrap();
+    sleep(WHILE);
+    kill(gate.pid(), Signal::SIGTERM).unwrap();
+    for stream in [&mut stream, &mut behind] {
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert_eq!(gate.expect("summary")["broken"], 1);
+}
+
+#[test]
+fn no_more_connections_than_allowed() {
+    let (gate, listener) = gate(&["--connections", "1"]);
+    let first = client(&gate.address);
+    let behind = serve(&listener);
+    let _second = client(&gate.address);
+    listener.set_nonblocking(true).unwrap();
+    sleep(WHILE);
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop((first, behind));
+    listener.set_nonblocking(false).unwrap();
+    serve(&listener);
+}
+
+#[test]
+fn several_threads_share_a_port_and_what_they_know() {
+    let (gate, listener) = gate(&["--threads", "4", "--no-pairing"]);
+    // All say the same hello: one is the first, and the others are copies.
+    let mut streams: Vec<_> = (0..12).map(|_| saying(&gate.address, 7)).collect();
+    let mut behind = serve(&listener);
+    behind.write_all(b"x").unwrap();
+    let mut answered = 0;
+    for stream in &mut streams {
+        match stream.read(&mut [0]) {
+            Ok(1) => answered += 1,
+            other => assert_eq!(other.unwrap_err().kind(), ErrorKind::ConnectionReset),
+        }
+    }
+    assert_eq!(answered, 1);
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "a copy was let through");
+}
+
+#[test]
+fn metrics_are_served_to_prometheus() {
+    let metrics = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (gate, listener) = gate(&["--metrics", &metrics.to_string()]);
+    let mut stream = client(&gate.address);
+    serve(&listener).write_all(b"answer").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    drop(stream);
+    let text = (0..100)
+        .map(|_| {
+            sleep(Duration::from_millis(20));
+            let mut scrape = TcpStream::connect(metrics).unwrap();
+            write!(
+                scrape,
+                "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut text = String::new();
+            scrape.read_to_string(&mut text).unwrap();
+            text
+        })
+        .find(|text| text.contains("headstart_relayed_bytes_total{direction=\"down\"} 6"))
+        .expect("the connection is counted");
+    for line in [
+        "headstart_connections_total 1",
+        "headstart_connections_open 0",
+        "headstart_relayed_bytes_total{direction=\"up\"} 9",
+        "headstart_gate_first_total 1",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_told_in_a_line() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = busy.local_addr().unwrap().to_string();
+    for (arguments, status) in [
+        (vec!["gate", "--listen", &busy, "--to", "127.0.0.1:1"], 1),
+        (vec!["forward", "--listen", &busy, "--to", "127.0.0.1:1"], 1),
+        (vec!["gate", "--listen", "127.0.0.1:0"], 2),
+        (
+            vec!["gate", "--listen", "127.0.0.1:0", "--to", "nowhere"],
+            2,
+        ),
+        (
+            vec![
+                "forward",
+                "--listen",
+                "127.0.0.1:0",
+                "--to",
+                "a:1",
+                "--drain",
+                "0",
+            ],
+            2,
+        ),
+    ] {
+        let output = common::run(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
