@@ -19,10 +19,12 @@ fn main() {}
 fn main() {
     use common::runtimes::{AsyncStdOne, SmolOne, TokioMany, TokioOne};
 
-    let arguments = libtest_mimic::Arguments::from_args();
+    let mut arguments = libtest_mimic::Arguments::from_args();
     if !common::lab_or_skip() {
         return;
     }
+    // Cells wait for most of their time.
+    arguments.test_threads.get_or_insert(4);
     let mut trials = cells::<TokioOne>();
     trials.extend(cells::<TokioMany>());
     trials.extend(cells::<SmolOne>());
