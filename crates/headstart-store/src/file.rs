@@ -149,7 +149,11 @@ fn lock(name: &Path) -> io::Result<File> {
     }
 }
 
+/// No lock.
 #[cfg(not(unix))]
-fn lock(_name: &Path) -> io::Result<()> {
-    Ok(())
+struct Unlocked;
+
+#[cfg(not(unix))]
+fn lock(_name: &Path) -> io::Result<Unlocked> {
+    Ok(Unlocked)
 }
