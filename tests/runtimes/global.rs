@@ -52,6 +52,7 @@ fn race<R: Runtime<RaceStream: Race>>(block_on: fn(Work<'_>) -> io::Result<()>) 
             let dialer = Dialer::<R>::builder()?
                 .token()
                 .peer(Peer::FirstCome)
+                .memory(None)
                 .build()?;
             for round in 0..20 {
                 let mut stream = dialer.dial(server.address).await?;

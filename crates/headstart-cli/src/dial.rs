@@ -121,9 +121,7 @@ impl Client {
             Ok(Err(error)) => Some(Trouble::Error(error)),
             Err(_) => Some(Trouble::Silence(plan.patience)),
         };
-        if let (Some(stream), Some(Trouble::Silence(_))) = (&progress.stream, &error)
-            && progress.first_byte.is_some()
-        {
+        if let (Some(stream), Some(Trouble::Silence(_))) = (&progress.stream, &error) {
             stream.report_stall();
         }
         match &progress.stream {

@@ -114,8 +114,9 @@ impl<R: Runtime> RaceStream<R> {
     }
 
     /// Tells the dialer's [`Memory`](crate::Memory) that this connection died
-    /// after its first answer: nothing came any more, though it should have.
-    /// No race can help then; but the next ones over the path use plain TCP
+    /// after its first answer, or before it: nothing came, though it should
+    /// have. No race can help then, nor against a server that only debounces
+    /// and took the copy whose answer is lost; but the next ones over the path use plain TCP
     /// alone until a back-off has ended.
     ///
     /// `true` if that was noted, once for each stream: Fast Open was the
