@@ -65,6 +65,26 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 if there is no problem, 1 if there is one, 2 for wrong usage.
     Doctor(DoctorArgs),
+    /// Dial a server from outside, and say what the path does to Fast Open
+    ///
+    /// Dials HOST:PORT as a client would, some 15 times at most: by plain TCP, to
+    /// get a cookie, with it and data in the SYN, and with one first message twice.
+    /// Compares, and gives a verdict: works, or which packets are dropped,
+    /// stripped, refused or blackholed, by the server or a middlebox on the way. A
+    /// broken path takes up to twice the --timeout, a good one a second. Linux only.
+    ///
+    ///   headstart probe example.com:443 --tls example.com
+    ///   headstart probe my-server:4000 --token      (a Headstart gate)
+    ///   headstart probe example.com:25              (any server)
+    ///
+    /// Works with any server: a TLS server is sent ClientHellos (and, when it
+    /// has answered, the rest of a handshake; its certificate is not judged), a
+    /// gate random bytes under a Token, any other server no more than a line end.
+    /// Every verdict is listed in docs/probe.md.
+    ///
+    /// Exit status: 0 if Fast Open works, 1 if it does not, 2 for wrong usage.
+    #[command(verbatim_doc_comment)]
+    Probe(ProbeArgs),
     /// Dial a server that `headstart serve` runs, and time its answers
     ///
     /// Dials HOST:PORT so many times, one after the other. Each dial writes random
@@ -150,6 +170,37 @@ pub(crate) struct DoctorArgs {
     pub(crate) port: Option<u16>,
 
     /// Print one JSON document with every finding instead of words
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `headstart probe`.
+#[derive(Args, Debug)]
+pub(crate) struct ProbeArgs {
+    /// The server: a name or an address, and a port; an IPv6 address in
+    /// brackets. Of a name's addresses, the first is probed.
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) server: Server,
+
+    /// The server speaks TLS; NAME goes into the ClientHello (SNI)
+    #[arg(long, value_name = "NAME", conflicts_with = "token")]
+    pub(crate) tls: Option<String>,
+
+    /// The server is a gate that expects Tokens, as `headstart serve` is
+    #[arg(long)]
+    pub(crate) token: bool,
+
+    /// Bytes of the first flight under a Token
+    #[arg(long, value_name = "BYTES", default_value_t = 512, requires = "token",
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=SIZE_MAX as u64))]
+    pub(crate) size: usize,
+
+    /// Time for one dial. Below 3 s, what only waits for a retransmission looks
+    /// like a dead path.
+    #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = duration)]
+    pub(crate) timeout: Duration,
+
+    /// Print one JSON document with the verdict and every dial instead of words
     #[arg(long)]
     pub(crate) json: bool,
 }

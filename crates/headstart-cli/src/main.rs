@@ -29,6 +29,11 @@ mod memory;
 mod netlink;
 mod output;
 mod peers;
+#[cfg(target_os = "linux")]
+mod probe;
+#[cfg(not(target_os = "linux"))]
+#[path = "probe/elsewhere.rs"]
+mod probe;
 mod proxy;
 mod race;
 mod serve;
@@ -46,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Peers(args) => peers::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Probe(args) => probe::run(args),
         Command::Race(args) => race::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Gate(args) => proxy::run_gate(args),

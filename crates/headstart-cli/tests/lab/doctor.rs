@@ -168,7 +168,7 @@ fn clients_asked_in_vain() {
     let lab = lab();
     lab.server().set_fast_open(0x1).unwrap();
     let _listener = listener(lab.server(), ListenOptions::new());
-    drop(dial(&lab));
+    dial_for_cookie(&lab);
     let report = Report::of(lab.server(), &[]);
     let accepted = report.get("accepted");
     assert_eq!(accepted["status"], "warning", "{accepted}");

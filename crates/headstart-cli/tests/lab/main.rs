@@ -16,6 +16,8 @@ mod doctor;
 mod fast_open;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod probe;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {}
@@ -32,6 +34,7 @@ fn main() {
         .chain(doctor::tests())
         .chain(commands::tests())
         .chain(fast_open::tests())
+        .chain(probe::tests())
         .chain(memory::tests())
         .collect();
     libtest_mimic::run(&arguments, tests).exit();

@@ -1,0 +1,11 @@
+//! `headstart probe` where the kernel does not tell enough.
+
+use crate::cli::ProbeArgs;
+use crate::exit::{Done, Stop};
+
+/// Says that it cannot run here.
+pub(crate) fn run(_: &ProbeArgs) -> Result<Done, Stop> {
+    Err(Stop::Because(
+        "the probe needs Linux: it reads what became of a SYN from TCP_INFO".into(),
+    ))
+}
