@@ -67,7 +67,7 @@ fn other(bytes: &mut Unstructured<'_>) -> Result<Action> {
         4..=5 => Action::Join(*bytes.choose(&[AttemptKind::Plain, AttemptKind::FastOpen])?),
         6 => Action::Shutdown,
         7 => Action::Abandon,
-        8 => Action::Conclude,
+        8 => Action::Confine,
         9 => Action::Take,
         10..=11 => Action::Deadline,
         _ => Action::Pass(duration(bytes)?),

@@ -95,6 +95,7 @@ fn others() -> impl Strategy<Value = Action> {
         8 => (1..90usize).prop_map(Action::Write),
         1 => Just(Action::Shutdown),
         1 => Just(Action::Abandon),
+        1 => Just(Action::Confine),
         1 => Just(Action::Take),
         4 => Just(Action::Deadline),
         4 => times.prop_map(Action::Pass),

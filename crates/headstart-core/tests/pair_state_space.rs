@@ -30,8 +30,8 @@ struct Bounds {
     kinds: &'static [AttemptKind],
     /// Steps of time.
     ticks: &'static [Duration],
-    /// Whether the gate may end the pair.
-    concluded: bool,
+    /// Whether the gate may run out of bytes.
+    confined: bool,
     /// Parts of writes, of reads and of proofs, and proofs that nobody asked for.
     fine: bool,
     /// Buffers that fill, and ends of the client's.
@@ -44,7 +44,7 @@ const TWO: Bounds = Bounds {
     members: 2,
     kinds: &[AttemptKind::Plain],
     ticks: &[GRACE],
-    concluded: false,
+    confined: false,
     fine: false,
     stuck: true,
 };
@@ -95,13 +95,13 @@ fn clients_that_may_copy_and_an_application_that_only_listens() {
 }
 
 #[test]
-fn a_gate_that_concludes() {
+fn a_gate_that_runs_out_of_bytes() {
     let bounds = Bounds {
-        concluded: true,
+        confined: true,
         stuck: false,
         ..TWO
     };
-    explore(setup(1, 1, 1, false), bounds);
+    explore(setup(2, 2, 1, false), bounds);
 }
 
 #[test]
@@ -261,8 +261,8 @@ fn actions(world: &World, bounds: Bounds) -> Vec<Action> {
         }
         actions.push(Action::Take);
     }
-    if bounds.concluded && !world.concluded {
-        actions.push(Action::Conclude);
+    if bounds.confined && world.log_max > 1 {
+        actions.push(Action::Confine);
     }
     actions.extend(bounds.ticks.iter().copied().map(Action::Pass));
     if world.abandoned_at.is_some() {

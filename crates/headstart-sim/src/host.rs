@@ -1,7 +1,6 @@
 //! The servers' doors: the gate's way of reading first messages, the
 //! debouncer, and the pairs.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use headstart_core::Instant;
@@ -11,11 +10,11 @@ use headstart_core::framing::{Progress, Scanner};
 use headstart_core::pair;
 use headstart_core::race::{AttemptKind, SynData};
 
-use crate::gate::{Admission, Budget, Claim, Copy, Gate, PairDriver, Place};
+use crate::gate::{Admission, Budget, Claim, Copy, Gate, PairDriver, Place, Shortage};
 use crate::memory::Memory;
 use crate::net::SocketId;
 use crate::rules::Violation;
-use crate::scenario::Scenario;
+use crate::scenario::{Pairing, Scenario};
 use crate::stream::Statement;
 use crate::tcp::nanos;
 use crate::trace::What;
@@ -69,21 +68,22 @@ pub(crate) struct Kept {
     pub(crate) abandoned: Option<u64>,
     /// Its members, in the order in which they joined.
     pub(crate) members: Vec<usize>,
-    /// There were no bytes left for it: from then on it is as good as debounced.
-    refused: Rc<Cell<bool>>,
+    shortage: Rc<Shortage>,
     /// That is counted.
     counted: bool,
 }
 
 impl Kept {
-    /// Whether there were no bytes left for it.
+    /// Whether there were no bytes left for all of its log: it forgets sooner
+    /// what a proven member has had.
     pub(crate) fn is_cut_short(&self) -> bool {
-        self.refused.get()
+        self.shortage.log.get()
     }
 
-    /// Whether the copy that came first is the connection.
-    pub(crate) fn kept_its_first(&self) -> bool {
-        self.chosen() == self.members.first().copied()
+    /// Whether there were no bytes left for what a copy had brought: beyond
+    /// the bounds, that is a duplicate.
+    pub(crate) fn lacks_a_copy(&self) -> bool {
+        self.shortage.copy.get()
     }
 
     /// The member that is the connection.
@@ -122,8 +122,9 @@ impl Host {
         let memory = |window| Memory::new(scenario.seed, window, crowd);
         let window = scenario.server.debounce;
         let memories = (0..servers).filter_map(|_| window.and_then(memory));
-        let most = scenario.server.pairing.map(|pairing| pairing.bytes_max);
-        let budgets = (0..servers).filter_map(|_| most.map(Budget::new));
+        let pairing = scenario.server.pairing;
+        let budget = |pairing: Pairing| Budget::new(pairing.bytes_max, pairing.log_max);
+        let budgets = (0..servers).filter_map(|_| pairing.map(budget));
         Self {
             memories: memories.collect(),
             budgets: budgets.collect(),
@@ -367,7 +368,7 @@ impl World<'_> {
         self.trace(What::PairOpened(id));
         self.becomes_member(id, self.host.pairs.len());
         let now = Instant::from_nanos(self.now);
-        let refused = taken.refused();
+        let shortage = taken.shortage();
         let driver = self.host.gate.open(config, now, copy, taken);
         let pair = self.host.pairs.len();
         self.host.pairs.push(Kept {
@@ -379,7 +380,7 @@ impl World<'_> {
             settled: false,
             abandoned: None,
             members: vec![id],
-            refused,
+            shortage,
             counted: false,
         });
         if let Some(accepted) = self.host.accepted.get_mut(place) {

@@ -126,6 +126,33 @@ fn p3_more_bytes_than_all_pairs_may_take() {
     assert_eq!(run.outcome.read, 300_000);
 }
 
+/// Whatever becomes of either copy, and though both are kept in less than the
+/// answer takes.
+#[test]
+fn p1_an_answer_beyond_the_bytes_of_pairs_waits_for_a_proof() {
+    let (mut joined, mut cut_short) = (0, 0);
+    for rule in Rule::ALL {
+        for bytes_max in [1_200, 10_000] {
+            for end in [End::HalfClose, End::Close, End::AfterEof] {
+                let mut scenario = large();
+                scenario.rule = rule;
+                scenario.server.end = end;
+                if let Some(pairing) = &mut scenario.server.pairing {
+                    pairing.bytes_max = bytes_max;
+                }
+                let run = behind(&scenario, Wrong::Nothing);
+                assert_eq!(run.violations, [], "{rule}, {bytes_max}, {end:?}");
+                let short = run.excuse.filter(|excuse| excuse.contains("bytes"));
+                assert_eq!(short, None, "{rule}, {bytes_max}, {end:?}");
+                joined += run.counters.joined;
+                cut_short += run.counters.cut_short;
+            }
+        }
+    }
+    assert!(joined > 30, "{joined} joined");
+    assert!(cut_short > 30, "{cut_short} cut short");
+}
+
 #[test]
 fn p3_a_pair_that_is_never_settled() {
     let mut scenario = dead_claim();

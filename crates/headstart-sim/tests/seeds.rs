@@ -77,6 +77,8 @@ fn what_was_mended_stays_mended() {
     }
     let why = "a pair that a loser's FIN had ended was excused only to copies accepted later";
     judge(1_145_420, &Scenario::paired_from_seed(1_145_420), why);
+    let why = "P3: a pair without bytes kept a survivor that was behind, and took as much as ever";
+    judge(3_108_104, &Scenario::stranger_from_seed(3_108_104), why);
 }
 
 fn check(seed: u64, why: &str) {

@@ -2,7 +2,7 @@
 
 use super::member::{Flow, Member, Outcome};
 use super::{GRACE, MemberId, Pair};
-use crate::race::{AttemptKind, Close};
+use crate::race::Close;
 use crate::time::Instant;
 
 impl Pair {
@@ -77,24 +77,6 @@ impl Pair {
         }
         let first = self.live().filter_map(|member| member.proven_at).min()?;
         Some(self.window_end().max(first).saturating_add(GRACE))
-    }
-
-    /// The member that most speaks for: its path works, the client has sent
-    /// there, has not left it, and has received.
-    pub(super) fn best(&self) -> Option<MemberId> {
-        let merit = |member: &&Member| {
-            let flow = member.flow();
-            (
-                member.is_proven(),
-                flow.map_or(0, |flow| flow.received),
-                flow.is_some_and(Flow::has_brought),
-                // A FIN is a loser's, unless losers are reset.
-                flow.is_some_and(|flow| flow.ended) == self.config.resets_losers,
-                member.kind == AttemptKind::Plain,
-                flow.map_or(0, |flow| flow.acked),
-            )
-        };
-        self.live().max_by_key(merit).map(|member| member.id)
     }
 
     /// When the choice is made at the latest, but for proofs to come.

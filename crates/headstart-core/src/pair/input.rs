@@ -77,14 +77,13 @@ impl Pair {
         self.advance();
     }
 
-    /// No more members, and no more log than there is: the best member so far
-    /// is the connection. For a gate that has too many pairs, or too large.
-    pub fn conclude(&mut self, now: Instant) {
+    /// Never keeps more of the answer than now (and at least 1 byte): for a
+    /// gate whose pairs take too much in all, and that has more to write. The
+    /// write waits as it does for a full log.
+    pub fn confine(&mut self, now: Instant) {
         self.tick(now);
-        self.concluded = true;
-        if let Some(best) = self.best() {
-            self.choose(best);
-        }
+        self.log.confine();
+        self.wanting |= self.log.room() == 0 && self.refusal().is_none();
         self.advance();
     }
 

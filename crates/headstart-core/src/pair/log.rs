@@ -35,6 +35,11 @@ impl Log {
         self.bytes.len()
     }
 
+    /// Most bytes that are kept.
+    pub(super) const fn max(&self) -> usize {
+        self.max
+    }
+
     /// Whether a newcomer can be given the answer from its first byte.
     pub(super) const fn is_whole(&self) -> bool {
         self.base == 0
@@ -42,6 +47,12 @@ impl Log {
 
     pub(super) fn room(&self) -> usize {
         self.max.saturating_sub(self.bytes.len())
+    }
+
+    /// Never holds more than now, but for the one byte without which no way
+    /// can be proven.
+    pub(super) fn confine(&mut self) {
+        self.max = self.max.min(self.bytes.len().max(1));
     }
 
     /// Takes what fits, and says how much that was.

@@ -72,7 +72,9 @@ use alloc::vec::Vec;
 
 pub use member::{Event, MemberId, Outcome};
 pub use output::{Accepted, Source, Step};
-pub use settings::{Config, GRACE, LINGER, LOG_DEFAULT, LOG_LIMIT, MEMBERS_MAX, WINDOW_DEFAULT};
+pub use settings::{
+    Config, GRACE, LINGER, LOG_DEFAULT, LOG_LIMIT, LOG_RESERVE, MEMBERS_MAX, WINDOW_DEFAULT,
+};
 pub use snapshot::{MemberSnapshot, Snapshot};
 
 use crate::race::AttemptKind;
@@ -106,8 +108,6 @@ pub struct Pair {
     abandoned: Option<Instant>,
     /// When a client had the whole answer of an application that is gone.
     served: Option<Instant>,
-    /// Nobody else may join.
-    concluded: bool,
     /// The client will send no more.
     ended: bool,
     /// Since when no member is left.
@@ -132,7 +132,6 @@ impl Pair {
             finishing: false,
             abandoned: None,
             served: None,
-            concluded: false,
             ended: false,
             deserted: None,
         }
@@ -173,7 +172,6 @@ impl Pair {
     fn has_place(&self) -> bool {
         self.chosen.is_none()
             && self.served.is_none()
-            && !self.concluded
             && self.log.is_whole()
             && self.members.len() < MEMBERS_MAX
     }

@@ -16,6 +16,11 @@ pub const LOG_DEFAULT: usize = 64 * 1024;
 /// Largest value of [`Config::log_max`]: 16 MiB.
 pub const LOG_LIMIT: usize = 16 * 1024 * 1024;
 
+/// Bytes of an answer for which a gate that bounds what all its pairs keep
+/// together holds room in each: 512. So no pair waits for another's bytes, and
+/// each has something by which a way can be proven.
+pub const LOG_RESERVE: usize = 512;
+
 /// How long what is ambiguous may clear up by itself: a FIN that may be a
 /// loser's, bytes that a client may have copied, a proof that another member
 /// may be about to give. 1 s.

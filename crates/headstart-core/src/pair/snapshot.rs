@@ -31,8 +31,8 @@ pub struct Snapshot {
     /// not proven, the end of a desertion, the next question; and the pause
     /// between questions.
     pub times: [Option<Duration>; 7],
-    /// Whether nobody else may join by [`Pair::conclude`].
-    pub concluded: bool,
+    /// Most bytes of the answer that are kept.
+    pub log_max: usize,
     /// Whether the client will send no more.
     pub ended: bool,
 }
@@ -107,7 +107,7 @@ impl Pair {
                 self.asking.again().map(|(at, _)| until(at)),
                 self.asking.again().map(|(_, pause)| pause),
             ],
-            concluded: self.concluded,
+            log_max: self.log.max(),
             ended: self.ended,
         }
     }

@@ -67,26 +67,96 @@ fn p3_no_window_is_no_pair() {
     assert_eq!(scene.pair.take(), Some(scene.id(FIRST)));
 }
 
+/// The gate has no bytes left for it: it keeps what it has, and no more.
 #[test]
-fn p3_a_gate_that_has_too_many_concludes() {
+fn p3_a_pair_that_is_confined_keeps_no_more_than_it_has() {
     let mut scene = Scene::usual().joined();
-    scene.writes(b"a");
-    scene.sends(FIRST, b"a");
-    scene.blocks(SECOND);
-    scene.tell(FIRST, Event::Acked(1));
-    scene.pair.conclude(scene.now);
-    scene.loses(SECOND);
-    assert_eq!(scene.pair.take(), Some(scene.id(FIRST)));
+    scene.writes(b"ans");
+    scene.pair.confine(scene.now);
+    assert_eq!((scene.pair.room(), scene.pair.log_len()), (0, 3));
+    assert_eq!(scene.write(b"wer"), Accepted::Full);
+    scene.sends(FIRST, b"ans");
+    scene.sends(SECOND, b"ans");
+    scene.waits();
+    assert!(!scene.pair.has_room(), "nobody is proven");
+    scene.tell(SECOND, Event::Acked(1));
+    assert!(scene.pair.has_room());
+    assert_eq!(scene.write(b"wered"), Accepted::Bytes(3));
+    assert_eq!(scene.pair.log_len(), 3);
 }
 
+/// It was told of room that it then has no more: what is there is forgotten.
 #[test]
-fn p3_a_concluded_pair_without_members_waits_for_nobody() {
+fn p1_a_pair_that_is_confined_makes_what_room_it_can() {
+    let mut scene = Scene::small_log(2).joined();
+    scene.writes(b"an");
+    assert_eq!(scene.write(b"swer"), Accepted::Full);
+    scene.sends(FIRST, b"an");
+    scene.expect(Step::Write(scene.id(SECOND)));
+    scene.tell(SECOND, Event::Wrote(1));
+    scene.tell(FIRST, Event::Acked(1));
+    assert!(scene.pair.has_room());
+    scene.sends(SECOND, b"n");
+    scene.pair.confine(scene.now);
+    assert!(scene.pair.has_room());
+    scene.writes(b"s");
+    assert_eq!(scene.pair.log_len(), 1);
+}
+
+/// Nobody is dropped: the client may use the one that is proven last.
+#[test]
+fn p1_a_pair_that_is_confined_waits_for_a_proof_and_keeps_all_members() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"ans");
+    scene.pair.confine(scene.now);
+    scene.sends(FIRST, b"ans");
+    scene.sends(SECOND, b"ans");
+    assert_eq!(scene.write(b"wer"), Accepted::Full);
+    assert!(scene.joins(FastOpen), "the answer is there from its start");
+    assert_eq!(scene.chosen(), None);
+    scene.sends(2, b"ans");
+    scene.tell(FIRST, Event::Acked(3));
+    scene.writes(b"wer");
+    scene.sends(FIRST, b"wer");
+    scene.sends(SECOND, b"wer");
+    assert_eq!(scene.chosen(), None);
+}
+
+/// Before it has anything, it keeps the one byte by which a way is proven.
+#[test]
+fn p1_a_pair_that_is_confined_to_nothing_answers_all_the_same() {
     let mut scene = Scene::usual();
+    scene.pair.confine(scene.now);
+    assert_eq!(scene.write(b"answer"), Accepted::Bytes(1));
+    assert_eq!(scene.write(b"nswer"), Accepted::Full);
+    scene.sends(FIRST, b"a");
+    assert!(scene.joins(Plain));
+    scene.sends(SECOND, b"a");
+    scene.tell(SECOND, Event::Acked(1));
+    scene.writes(b"n");
+    scene.sends(FIRST, b"n");
+    scene.sends(SECOND, b"n");
+}
+
+/// What the connection brings next is known, so it is not handed over: the
+/// log goes on, and keeps its bound.
+#[test]
+fn p3_a_survivor_that_is_behind_keeps_the_bound_of_a_confined_pair() {
+    let mut scene = Scene::usual().joined();
+    scene.reads(FIRST, 5);
+    scene.writes(b"ans");
+    scene.pair.confine(scene.now);
     scene.tell(FIRST, Event::Failed);
     scene.loses(FIRST);
-    scene.pair.conclude(scene.now);
-    assert!(!scene.joins(Plain));
-    scene.expect(Step::Settled);
+    scene.pass(WINDOW_DEFAULT);
+    scene.sends(SECOND, b"ans");
+    assert_eq!(scene.chosen(), Some(SECOND));
+    assert_eq!(scene.pair.take(), None);
+    assert_eq!(scene.write(b"wered"), Accepted::Bytes(3));
+    assert_eq!(scene.write(b"ed"), Accepted::Full, "until it is sent");
+    scene.sends(SECOND, b"wer");
+    assert_eq!(scene.write(b"ed"), Accepted::Bytes(2));
+    assert!(scene.pair.log_len() <= 3);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The choice, and what is no choice.
 
 use headstart_core::pair::{Accepted, Event, GRACE, Outcome, Source, Step, WINDOW_DEFAULT};
-use headstart_core::race::AttemptKind::{FastOpen, Plain};
+use headstart_core::race::AttemptKind::Plain;
 
 use crate::scene::{FIRST, MS, SECOND, Scene};
 
@@ -208,26 +208,6 @@ fn p1_a_deserted_pair_waits_for_a_late_copy() {
     scene.waits();
     assert!(scene.joins(Plain));
     scene.sends(SECOND, b"answer");
-}
-
-#[test]
-fn p1_the_best_of_equals_came_by_plain_tcp() {
-    let mut scene = Scene::usual().joined();
-    assert!(scene.joins(FastOpen));
-    scene.pair.conclude(scene.now);
-    assert_eq!(scene.chosen(), Some(SECOND));
-}
-
-#[test]
-fn p1_the_best_has_ended_where_no_end_is_a_loser_s_and_else_has_not() {
-    let mut scene = Scene::usual().joined();
-    scene.tell(SECOND, Event::Ended);
-    scene.pair.conclude(scene.now);
-    assert_eq!(scene.chosen(), Some(FIRST));
-    let mut scene = Scene::resetting().joined();
-    scene.tell(FIRST, Event::Ended);
-    scene.pair.conclude(scene.now);
-    assert_eq!(scene.chosen(), Some(FIRST));
 }
 
 #[test]

@@ -58,7 +58,8 @@ fn may_go(before: &World, after: &World, index: usize) -> bool {
                 .proven_at
                 .is_some_and(|at| after.now >= window.max(at).saturating_add(GRACE))
         });
-    let full = before.pair.log_len() == before.setup.config.log_max;
+    // It may just have been confined to what it has.
+    let full = before.pair.log_len() == after.log_max;
     let lags = full
         && leg.sent <= before.snap.answer.1
         && others().any(|(_, other)| other.acked >= before.written);
@@ -88,7 +89,6 @@ fn chooses(before: &World, after: &World, chosen: usize, action: Action) -> Verd
         .brought_at
         .is_some_and(|at| after.now >= at.saturating_add(GRACE));
     let allowed = match action {
-        Action::Conclude => true,
         _ if beaten.is_empty() => speaks || !before_could_join(after),
         _ => speaks && (config.resets_losers || (quiet && waited)),
     };
@@ -105,7 +105,6 @@ fn before_could_join(after: &World) -> bool {
     after.now < after.window_end()
         && after.snap.answer.1 == 0
         && after.legs.len() < headstart_core::pair::MEMBERS_MAX
-        && !after.concluded
 }
 
 /// P1: the log is whole until somebody is proven, and longer than anybody needs.

@@ -41,7 +41,7 @@ pub enum Action {
     Write(usize),
     Shutdown,
     Abandon,
-    Conclude,
+    Confine,
     Take,
     Pass(Duration),
     /// Time passes until `poll` wants to be called.

@@ -90,7 +90,7 @@ pub fn lie(setup: Setup, moves: impl IntoIterator<Item = Move>) -> Verdict {
             },
         };
         world.act(action)?;
-        let (len, max) = (world.pair.log_len(), setup.config.log_max.max(1));
+        let (len, max) = (world.pair.log_len(), world.log_max);
         if len > max {
             return Err(format!("P3 the log holds {len} of {max}"));
         }

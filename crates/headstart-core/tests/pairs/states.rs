@@ -20,7 +20,7 @@ pub fn check(world: &World) -> Verdict {
 
 /// P3: bounded in bytes and in number.
 fn log(world: &World) -> Verdict {
-    let (len, max) = (world.pair.log_len(), world.setup.config.log_max);
+    let (len, max) = (world.pair.log_len(), world.log_max);
     rule!(len <= max, "P3 the log holds {len} of {max}");
     rule!(world.legs.len() <= MEMBERS_MAX, "P3 too many members");
     let (end, base) = world.snap.answer;
@@ -165,7 +165,6 @@ fn has_place(world: &World) -> bool {
     let served = (0..world.legs.len()).any(|leg| world.outcome(leg) == Outcome::Delivered);
     world.chosen().is_none()
         && !served
-        && !world.concluded
         && world.snap.answer.1 == 0
         && world.legs.len() < MEMBERS_MAX
 }

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use headstart_core::Instant;
 use headstart_core::pair::{
-    Accepted, Event, GRACE, MemberId, Outcome, Pair, Snapshot, Source, Step,
+    Accepted, Event, GRACE, LOG_LIMIT, MemberId, Outcome, Pair, Snapshot, Source, Step,
 };
 use headstart_core::race::{AttemptKind, Close};
 
@@ -70,7 +70,8 @@ pub struct World {
     pub finishing: bool,
     pub abandoned_at: Option<Instant>,
     pub deserted_at: Option<Instant>,
-    pub concluded: bool,
+    /// Most bytes that may be kept.
+    pub log_max: usize,
     pub wanting: bool,
     pub taken: Option<usize>,
     pub step: Step,
@@ -91,7 +92,7 @@ impl World {
             finishing: false,
             abandoned_at: None,
             deserted_at: None,
-            concluded: false,
+            log_max: setup.config.log_max.clamp(1, LOG_LIMIT),
             wanting: false,
             taken: None,
             step: Step::Wait(None),
@@ -131,9 +132,9 @@ impl World {
                 (self.finishing, self.wanting) = (true, false);
                 self.abandoned_at.get_or_insert(self.now);
             }
-            Action::Conclude => {
-                self.pair.conclude(self.now);
-                self.concluded = true;
+            Action::Confine => {
+                self.log_max = self.log_max.min(self.pair.log_len().max(1));
+                self.pair.confine(self.now);
             }
             Action::Take => {
                 if let Some(id) = self.pair.take() {

@@ -127,7 +127,8 @@ impl<R: Runtime> GateBuilder<R> {
     }
 
     /// Most bytes in all that are kept for copies, messages and answers;
-    /// beyond, the connection that is there must do. Default
+    /// beyond, messages are not kept open, and answers to those that are wait
+    /// for a proof, as if their logs were full. Default
     /// [`PAIR_BYTES_DEFAULT`](super::PAIR_BYTES_DEFAULT).
     pub fn pair_bytes_max(mut self, bytes: usize) -> Self {
         self.pair_limits.bytes = bytes;

@@ -96,7 +96,8 @@ counters! {
     won_by_fast_open,
     /// Pairs that ended without a connection.
     expired,
-    /// Pairs that were decided early, as all together took too many bytes.
+    /// Pairs of whose answers less was kept, as all together took too many
+    /// bytes.
     cut_short,
     /// Bytes of answers that were written to joined copies.
     bytes_copied,

@@ -31,6 +31,8 @@ pub(super) struct Joined<R: Runtime> {
     slots: Vec<Option<Slot<R::Stream>>>,
     /// Its place in the directory, until it is settled.
     place: Option<PairPlace<R>>,
+    /// Bytes of its place that are for the answer, also while there is less.
+    reserve: usize,
     counts: Arc<Counts>,
     /// The connection, and what was read from it, until the application comes.
     handed: Option<(R::Stream, Vec<u8>)>,
@@ -44,6 +46,8 @@ pub(super) struct Joined<R: Runtime> {
 }
 
 impl<R: Runtime> Joined<R> {
+    /// A pair, and the connection that brought its message first, in a place
+    /// that has room for the bytes of both and a reserve for the answer.
     pub(super) fn new(
         pair: Pair,
         runtime: R,
@@ -54,6 +58,7 @@ impl<R: Runtime> Joined<R> {
     ) -> Self {
         counts.pairs.count();
         Self {
+            reserve: place.limits().reserve(),
             pair,
             runtime,
             peer: first.peer.ip().to_canonical(),
@@ -129,22 +134,33 @@ impl<R: Runtime> Joined<R> {
     }
 
     /// Takes bytes of the answer, at most as many as all pairs together may
-    /// keep: if there is no room left, what is there must do.
+    /// keep. If there is no room left, the log is as good as full: what it has
+    /// room for is kept for it, so that no pair waits for another.
     pub(super) fn write(&mut self, bufs: &[IoSlice<'_>]) -> Accepted {
         let now = self.now();
         let pieces = bufs.iter().map(|buf| &**buf);
         let offered = bufs.iter().map(|buf| buf.len()).sum::<usize>();
         let more = offered.min(self.pair.room());
-        let place = self.place.as_mut();
-        let granted = place.map_or(more, |place| place.take_up_to(more));
+        let granted = self.grant(more);
         if granted < more && granted > 0 {
             return self.pair.write_vectored(now, first_bytes(pieces, granted));
         }
         if granted < more {
             self.counts.cut_short.count();
-            self.pair.conclude(now);
+            self.pair.confine(now);
+            self.reserve = self.pair.log_len();
         }
         self.pair.write_vectored(now, pieces)
+    }
+
+    /// How many more bytes may be kept, of so many.
+    fn grant(&mut self, more: usize) -> usize {
+        let kept = self.kept();
+        let Some(place) = &mut self.place else {
+            return more;
+        };
+        let spare = place.bytes().saturating_sub(kept).min(more);
+        spare + place.take_up_to(more - spare)
     }
 
     pub(super) fn shutdown(&mut self) {
@@ -274,12 +290,18 @@ impl<R: Runtime> Joined<R> {
 
     /// Holds no more bytes than it needs.
     fn give_back(&mut self) {
-        let beyond = |slot: &Slot<R::Stream>| slot.beyond.len();
-        let beyond: usize = self.slots.iter().flatten().map(beyond).sum();
-        let bytes = self.message.len() + beyond + self.pair.log_len();
+        let unused = self.reserve.saturating_sub(self.pair.log_len());
+        let bytes = self.kept() + unused;
         if let Some(place) = &mut self.place {
             place.shrink_to(bytes);
         }
+    }
+
+    /// Bytes that are kept.
+    fn kept(&self) -> usize {
+        let beyond = |slot: &Slot<R::Stream>| slot.beyond.len();
+        let beyond: usize = self.slots.iter().flatten().map(beyond).sum();
+        self.message.len() + beyond + self.pair.log_len()
     }
 
     fn settle(&mut self) {

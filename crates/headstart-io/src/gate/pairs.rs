@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headstart_core::pair::{LOG_DEFAULT, WINDOW_DEFAULT};
+use headstart_core::pair::{LOG_DEFAULT, LOG_RESERVE, WINDOW_DEFAULT};
 
 use super::joined::Joined;
 use crate::driver::Cell;
@@ -28,6 +28,13 @@ pub(super) struct Limits {
     pub(super) log_max: usize,
     pub(super) pairs: usize,
     pub(super) bytes: usize,
+}
+
+impl Limits {
+    /// Room for its answer that each pair has, whatever the others take.
+    pub(super) fn reserve(&self) -> usize {
+        self.log_max.min(LOG_RESERVE)
+    }
 }
 
 impl Default for Limits {
@@ -80,10 +87,11 @@ impl<R: Runtime> Pairs<R> {
         &self.directory.limits
     }
 
-    /// A place for one more pair, if there is one: with room for its message
-    /// and for what came behind it.
+    /// A place for one more pair, if there is one: with room for its message,
+    /// for what came behind it, and for the answer's first bytes.
     pub(super) fn place(&self, number: u64, bytes: usize) -> Option<PairPlace<R>> {
         let directory = &self.directory;
+        let reserve = directory.limits.reserve();
         if directory.open.fetch_add(1, Ordering::Relaxed) >= directory.limits.pairs {
             directory.open.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -93,7 +101,7 @@ impl<R: Runtime> Pairs<R> {
             number,
             bytes: 0,
         };
-        place.take(bytes).then_some(place)
+        place.take(bytes + reserve).then_some(place)
     }
 
     pub(super) fn insert(&self, number: u64, cell: Arc<Cell<Joined<R>>>) {
@@ -132,6 +140,15 @@ pub(super) struct PairPlace<R: Runtime> {
 }
 
 impl<R: Runtime> PairPlace<R> {
+    pub(super) fn limits(&self) -> &Limits {
+        self.pairs.limits()
+    }
+
+    /// Bytes that it has taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes so many more bytes, if all pairs together may.
     pub(super) fn take(&mut self, more: usize) -> bool {
         let directory = &self.pairs.directory;

@@ -59,6 +59,8 @@ pub struct Socket {
     pub refusals: usize,
     /// Bytes that it took.
     pub taken: usize,
+    /// Of these, bytes that its peer has acknowledged.
+    pub acked: usize,
     pub syn_data: Option<bool>,
     pub accepted: Option<Instant>,
     pub fate: Fate,
@@ -182,6 +184,11 @@ impl Network {
 
     pub fn fail(&self, number: usize) {
         self.change(number, |socket| socket.failed = true);
+    }
+
+    /// All that it took is acknowledged.
+    pub fn acknowledge(&self, number: usize) {
+        self.change(number, |socket| socket.acked = socket.taken);
     }
 
     /// Says that it is readable though nothing has come.
@@ -355,6 +362,10 @@ impl Stream for End {
     fn syn_data_acked(&self) -> io::Result<bool> {
         self.with(|socket| socket.syn_data)
             .ok_or_else(|| ErrorKind::Unsupported.into())
+    }
+
+    fn bytes_acked(&self) -> io::Result<u64> {
+        Ok(self.with(|socket| socket.acked as u64))
     }
 
     fn shutdown_write(&self) -> io::Result<()> {

@@ -3,30 +3,46 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use headstart_core::pair::LOG_RESERVE;
+
+/// What a pair has done without, as all together had taken too much.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// Room for all of its log.
+    pub(crate) log: Cell<bool>,
+    /// A copy, for what that had brought.
+    pub(crate) copy: Cell<bool>,
+}
+
 /// The bytes that all pairs of a server may take together.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     max: usize,
+    /// Room for its answer that each pair has, whatever the others take.
+    reserve: usize,
     taken: Rc<Cell<usize>>,
 }
 
 impl Budget {
-    pub(crate) fn new(max: usize) -> Self {
+    /// `log_max` is what each pair may keep of its answer.
+    pub(crate) fn new(max: usize, log_max: usize) -> Self {
         Self {
             max,
+            reserve: log_max.min(LOG_RESERVE),
             taken: Rc::default(),
         }
     }
 
-    /// A place for one more pair, with room for its message and for what came
-    /// behind it, if there is so much.
+    /// A place for one more pair, with room for its message, for what came
+    /// behind it, and for the answer's first bytes, if there is so much.
     pub(crate) fn place(&self, bytes: usize) -> Option<Place> {
         let mut place = Place {
             budget: self.clone(),
             bytes: 0,
-            refused: Rc::default(),
+            shortage: Rc::default(),
         };
-        place.take(bytes).then_some(place)
+        let all = bytes.saturating_add(self.reserve);
+        place.take(all).then_some(place)
     }
 }
 
@@ -36,8 +52,7 @@ impl Budget {
 pub struct Place {
     budget: Budget,
     bytes: usize,
-    /// More was asked for than there was.
-    refused: Rc<Cell<bool>>,
+    shortage: Rc<Shortage>,
 }
 
 impl Place {
@@ -45,9 +60,9 @@ impl Place {
     #[must_use]
     pub fn boundless() -> Self {
         Self {
-            budget: Budget::new(usize::MAX),
+            budget: Budget::new(usize::MAX, 0),
             bytes: 0,
-            refused: Rc::default(),
+            shortage: Rc::default(),
         }
     }
 
@@ -57,12 +72,18 @@ impl Place {
         self.bytes
     }
 
+    /// Of these, the bytes that are for the answer, also while there is less.
+    #[must_use]
+    pub const fn reserve(&self) -> usize {
+        self.budget.reserve
+    }
+
     /// Takes so many more bytes, if all pairs together may.
     pub fn take(&mut self, more: usize) -> bool {
         let fits = more <= self.room();
         match fits {
             true => self.add(more),
-            false => self.refused.set(true),
+            false => self.shortage.copy.set(true),
         }
         fits
     }
@@ -70,8 +91,9 @@ impl Place {
     /// Takes at most so many more bytes: as many as all pairs together may.
     pub fn take_up_to(&mut self, most: usize) -> usize {
         let granted = most.min(self.room());
-        self.refused
-            .set(self.refused.get() || most > 0 && granted == 0);
+        if granted == 0 && most > 0 {
+            self.shortage.log.set(true);
+        }
         self.add(granted);
         granted
     }
@@ -84,9 +106,9 @@ impl Place {
         self.bytes = self.bytes.saturating_sub(fewer);
     }
 
-    /// Tells, also when it is gone, whether it was refused.
-    pub(crate) fn refused(&self) -> Rc<Cell<bool>> {
-        self.refused.clone()
+    /// Tells, also when it is gone, what it has done without.
+    pub(crate) fn shortage(&self) -> Rc<Shortage> {
+        self.shortage.clone()
     }
 
     fn room(&self) -> usize {

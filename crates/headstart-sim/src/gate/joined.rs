@@ -101,17 +101,22 @@ pub struct Joined {
     place: Option<Place>,
     /// Bytes of the first message.
     message: usize,
+    /// Bytes of its place that are for the answer, also while there is less.
+    reserve: usize,
 }
 
 impl Joined {
     /// A pair, and the connection that brought its message first, in a place
-    /// that has taken the bytes of both. To be woken once: it then hears from
+    /// that has taken the bytes of both and a reserve for the answer. To be woken once: it then hears from
     /// its connection, and of the passing of time.
     #[must_use]
     pub fn new(pair: Pair, first: Copy, place: Place) -> Self {
+        let reserve = place.reserve();
+        let beyond = first.beyond.len();
         Self {
             pair,
-            message: place.bytes().saturating_sub(first.beyond.len()),
+            message: place.bytes().saturating_sub(beyond.saturating_add(reserve)),
+            reserve,
             place: Some(place),
             slots: vec![Some(Slot::new(first))],
             handed: None,
@@ -231,27 +236,45 @@ impl Joined {
 
     /// Holds no more bytes than it needs.
     fn give_back(&mut self) {
-        let slots = self.slots.iter().flatten();
-        let beyond: usize = slots.map(|slot| slot.beyond.len()).sum();
-        let kept = self.pair.log_len().saturating_add(beyond);
+        let unused = self.reserve.saturating_sub(self.pair.log_len());
+        let bytes = self.kept().saturating_add(unused);
         if let Some(place) = &mut self.place {
-            place.shrink_to(kept.saturating_add(self.message));
+            place.shrink_to(bytes);
         }
     }
 
+    /// Bytes that are kept.
+    fn kept(&self) -> usize {
+        let slots = self.slots.iter().flatten();
+        let beyond: usize = slots.map(|slot| slot.beyond.len()).sum();
+        let kept = self.pair.log_len().saturating_add(beyond);
+        kept.saturating_add(self.message)
+    }
+
     /// Takes bytes of the answer, at most as many as all pairs together may
-    /// keep: if there is no room left, what is there must do.
+    /// keep. If there is no room left, the log is as good as full: what it has
+    /// room for is kept for it, so that no pair waits for another.
     fn accept(&mut self, now: Instant, bytes: &[u8]) -> Accepted {
         let more = bytes.len().min(self.pair.room());
-        let place = self.place.as_mut();
-        let granted = place.map_or(more, |place| place.take_up_to(more));
+        let granted = self.grant(more);
         if granted < more && granted > 0 {
             return self.pair.write(now, bytes.get(..granted).unwrap_or(bytes));
         }
         if granted < more {
-            self.pair.conclude(now);
+            self.pair.confine(now);
+            self.reserve = self.pair.log_len();
         }
         self.pair.write(now, bytes)
+    }
+
+    /// How many more bytes may be kept, of so many.
+    fn grant(&mut self, more: usize) -> usize {
+        let kept = self.kept();
+        let Some(place) = &mut self.place else {
+            return more;
+        };
+        let spare = place.bytes().saturating_sub(kept).min(more);
+        spare.saturating_add(place.take_up_to(more.saturating_sub(spare)))
     }
 
     /// Reads from a member; or what became of that.

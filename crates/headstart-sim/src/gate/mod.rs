@@ -10,8 +10,8 @@ use headstart_core::debounce::Verdict;
 use headstart_core::pair::{Config, Pair};
 use headstart_core::race::AttemptKind;
 
-pub(crate) use budget::Budget;
 pub use budget::Place;
+pub(crate) use budget::{Budget, Shortage};
 pub use joined::{Copy, Joined, PairDriver};
 pub use members::Members;
 

@@ -196,12 +196,8 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     if won.is_some_and(|flow| flow.reply_came.is_some() && died(flow)) {
         return Some("the connection's path died after it had answered");
     }
-    let cut_short = |kept: &&Kept| kept.is_cut_short();
-    if let Some(kept) = run.world.host.pairs.iter().find(cut_short) {
-        return Some(match kept.kept_its_first() {
-            true => "there were no bytes left for a pair: it kept its first copy",
-            false => "there were no bytes left for a pair: it kept a later copy",
-        });
+    if lacks_a_copy(run) {
+        return Some("there were no bytes left for what a copy had brought to a pair");
     }
     let forced = is_forced(run);
     // A reset may pass where no answer does.
@@ -275,9 +271,9 @@ pub(super) fn ended_early(run: &Finished<'_>) -> bool {
         })
 }
 
-/// Whether there were no bytes left for a pair.
-pub(super) fn is_cut_short(run: &Finished<'_>) -> bool {
-    run.world.host.pairs.iter().any(Kept::is_cut_short)
+/// Whether there were no bytes left for what a copy had brought.
+pub(super) fn lacks_a_copy(run: &Finished<'_>) -> bool {
+    run.world.host.pairs.iter().any(Kept::lacks_a_copy)
 }
 
 /// Whether bytes were written that may not be copied.

@@ -40,8 +40,8 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
     }
     for kept in &run.world.host.pairs {
         let first = run.world.host.accepted.get(kept.place);
-        // Beyond the bounds it is debounced as by a first-come server.
-        let whole = !kept.is_cut_short();
+        // Beyond the bounds a copy is a duplicate, as to a first-come server.
+        let whole = !kept.lacks_a_copy();
         let Some(first) = first.filter(|first| first.handler.answers && whole) else {
             continue;
         };

@@ -102,7 +102,7 @@ fn p1_somebody_answers(run: &Met<'_>, found: &mut Found) {
         // Where there were no bytes left, who is not kept is a duplicate.
         let kept = way
             .pair
-            .is_none_or(|kept| !kept.is_cut_short() || kept.chosen() == Some(way.accepted.socket));
+            .is_none_or(|kept| !kept.lacks_a_copy() || kept.chosen() == Some(way.accepted.socket));
         answers
             && kept
             && !way.end.cut
@@ -124,7 +124,7 @@ fn p1_a_copy_in_time_is_taken(run: &Met<'_>, found: &mut Found) {
         let Some(way) = run.way(wire).filter(|way| way.served.is_none()) else {
             continue;
         };
-        let Some(kept) = run.open_for(&way).filter(|kept| !kept.is_cut_short()) else {
+        let Some(kept) = run.open_for(&way).filter(|kept| !kept.lacks_a_copy()) else {
             continue;
         };
         let at = way.accepted.decided;
@@ -132,7 +132,7 @@ fn p1_a_copy_in_time_is_taken(run: &Met<'_>, found: &mut Found) {
         let shown = run.other(wire).is_some_and(|other| {
             let spoke = run.way(other).and_then(|other| run.spoke_at(&other));
             let left = before(other.ended) || before(other.closed);
-            left || before(spoke) || run.is_ahead(other)
+            left || before(spoke) || run.is_ahead(other, kept)
         });
         found.require(shown, "P1", || {
             let (kind, began) = (wire.kind, kept.began);
@@ -167,7 +167,8 @@ fn p1_so_does_the_other_while_nothing_is_chosen(run: &Met<'_>, found: &mut Found
     let clean = |way: &Way<'_>| {
         works_both_ways(way.flow) && way.flow.lost_there == 0 && way.flow.lost_back == 0
     };
-    let paired = |way: &Way<'_>| way.pair.is_some_and(|kept| !kept.is_cut_short());
+    let full = |kept: &Kept| !kept.is_cut_short() && !kept.lacks_a_copy();
+    let paired = |way: &Way<'_>| way.pair.is_some_and(full);
     let both = paired(&way) && paired(&used) && clean(&way) && clean(&used);
     let answered = way.served.is_some_and(|served| served.handler.answers);
     // Who has closed it does not read on.
@@ -262,12 +263,13 @@ impl<'a> Met<'a> {
 
     /// Whether a client has had so much on this connection that a copy can not
     /// be given the answer from its first byte any more.
-    fn is_ahead(&self, wire: &Wire) -> bool {
+    fn is_ahead(&self, wire: &Wire, kept: &Kept) -> bool {
         let socket = self.world.sockets.get(wire.socket.index());
         let received = socket.map_or(0, Socket::received);
         let all = received >= self.world.scenario.server.answer;
         let closes = self.world.scenario.server.end == End::Close;
-        received > 0 && (!self.fits_the_log() || closes && all)
+        let forgotten = !self.fits_the_log() || kept.is_cut_short();
+        received > 0 && (forgotten || closes && all)
     }
 
     /// Whether the other connection has rightly been taken for the one that is
@@ -277,7 +279,7 @@ impl<'a> Met<'a> {
             return false;
         };
         // Where there were no bytes left, who is not kept is a duplicate.
-        if kept.is_cut_short() && kept.chosen() != Some(way.accepted.socket) {
+        if kept.lacks_a_copy() && kept.chosen() != Some(way.accepted.socket) {
             return true;
         }
         let Some(other) = self.other(way.wire).and_then(|wire| self.way(wire)) else {
@@ -287,7 +289,7 @@ impl<'a> Met<'a> {
         // It was dropped at the window's end, or lagged by more than the log.
         let until = kept.began.saturating_add(self.world.pair_window());
         let late = way.flow.reply_came.is_none_or(|came| came > until);
-        let lags = !self.fits_the_log();
+        let lags = !self.fits_the_log() || kept.is_cut_short();
         // The other's bytes spoke for it, and none came here for long.
         let spoke = (proven || other.wire.kind == AttemptKind::Plain)
             && self.spoke_long_before(&other, way);

@@ -5,7 +5,7 @@ use headstart_core::race::AttemptKind;
 
 use super::Found;
 use super::ends::{
-    came_late, ended_early, is_a_matter_of_moments, is_cut_short, is_forced, is_starved,
+    came_late, ended_early, is_a_matter_of_moments, is_forced, is_starved, lacks_a_copy,
 };
 use crate::run::Finished;
 use crate::scenario::Trigger;
@@ -161,7 +161,7 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
         || waits
         || came_late(run)
         || ended_early(run)
-        || is_cut_short(run)
+        || lacks_a_copy(run)
         || is_a_matter_of_moments(run, alone)
         || is_cut_otherwise(run, alone)
         || run.app.left.is_some_and(|left| left < due)
