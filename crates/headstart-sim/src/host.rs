@@ -64,6 +64,7 @@ pub(crate) struct Kept {
     pub(crate) deadline: Option<u64>,
     pub(crate) woken: bool,
     pub(crate) settled: bool,
+    pub(crate) settled_at: Option<u64>,
     /// When its application dropped it.
     pub(crate) abandoned: Option<u64>,
     /// Its members, in the order in which they joined.
@@ -378,6 +379,7 @@ impl World<'_> {
             deadline: None,
             woken: false,
             settled: false,
+            settled_at: None,
             abandoned: None,
             members: vec![id],
             shortage,
@@ -469,6 +471,9 @@ impl World<'_> {
             }
         }
         if news {
+            if let Some(kept) = self.host.pairs.get_mut(pair) {
+                kept.settled_at = Some(now);
+            }
             self.trace(What::PairSettled);
         }
         if wakes.reader || wakes.writer {

@@ -8,6 +8,7 @@ use headstart_core::race::{
 };
 
 use super::Found;
+use super::pairs::is_given_up;
 use crate::app::ReadEnd;
 use crate::host::Kept;
 use crate::run::Finished;
@@ -195,6 +196,10 @@ fn excuse(run: &Finished<'_>) -> Option<&'static str> {
     }
     if won.is_some_and(|flow| flow.reply_came.is_some() && died(flow)) {
         return Some("the connection's path died after it had answered");
+    }
+    let world = &run.world;
+    if world.host.pairs.iter().any(|kept| is_given_up(world, kept)) {
+        return Some("the answer took longer than a pair is given once its application is gone");
     }
     if lacks_a_copy(run) {
         return Some("there were no bytes left for what a copy had brought to a pair");

@@ -41,7 +41,7 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
     for kept in &run.world.host.pairs {
         let first = run.world.host.accepted.get(kept.place);
         // Beyond the bounds a copy is a duplicate, as to a first-come server.
-        let whole = !kept.lacks_a_copy();
+        let whole = !kept.lacks_a_copy() && !is_given_up(&run.world, kept);
         let Some(first) = first.filter(|first| first.handler.answers && whole) else {
             continue;
         };
@@ -160,6 +160,13 @@ fn bytes_of_pairs(world: &World<'_>, server: usize) -> usize {
 fn due_at(world: &World<'_>, kept: &Kept) -> Option<u64> {
     let window = kept.began.saturating_add(world.pair_window());
     Some(window.max(kept.abandoned?).saturating_add(nanos(LINGER)))
+}
+
+/// Whether its members were closed when all patience had ended, whatever they
+/// had to deliver.
+pub(super) fn is_given_up(world: &World<'_>, kept: &Kept) -> bool {
+    let due = due_at(world, kept);
+    due.is_some() && kept.settled_at >= due
 }
 
 fn look(kept: &Kept) -> Option<(usize, usize)> {

@@ -4,7 +4,7 @@
 use headstart_core::pair::GRACE;
 use headstart_core::race::AttemptKind;
 
-use super::pairs::{PATIENCE, p2_each_byte_is_read_once, works_both_ways};
+use super::pairs::{PATIENCE, is_given_up, p2_each_byte_is_read_once, works_both_ways};
 use super::{Found, Violation, claims};
 use crate::app::ReadEnd;
 use crate::host::{Accepted, Kept};
@@ -289,6 +289,9 @@ impl<'a> Met<'a> {
         // It was dropped at the window's end, or lagged by more than the log.
         let until = kept.began.saturating_add(self.world.pair_window());
         let late = way.flow.reply_came.is_none_or(|came| came > until);
+        if is_given_up(self.world, kept) {
+            return true;
+        }
         let lags = !self.fits_the_log() || kept.is_cut_short();
         // The other's bytes spoke for it, and none came here for long.
         let spoke = (proven || other.wire.kind == AttemptKind::Plain)
