@@ -83,7 +83,8 @@ impl Pair {
     pub fn confine(&mut self, now: Instant) {
         self.tick(now);
         self.log.confine();
-        self.wanting |= self.log.room() == 0 && self.refusal().is_none();
+        self.wanting |=
+            self.log.room() == 0 && matches!(self.refusal(), None | Some(Accepted::Full));
         self.advance();
     }
 
