@@ -71,7 +71,8 @@ pub(crate) enum Command {
     /// get a cookie, with it and data in the SYN, and with one first message twice.
     /// Compares, and gives a verdict: works, or which packets are dropped,
     /// stripped, refused or blackholed, by the server or a middlebox on the way. A
-    /// broken path takes up to twice the --timeout, a good one a second. Linux only.
+    /// good path takes a second, a broken one up to three times the --timeout.
+    /// Linux only.
     ///
     ///   headstart probe example.com:443 --tls example.com
     ///   headstart probe my-server:4000 --token      (a Headstart gate)

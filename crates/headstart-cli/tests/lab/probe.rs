@@ -4,16 +4,17 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use headstart_lab::{Family, Host, Lab, Rule};
+use headstart_lab::{Family, Host, Lab, Rule, Way};
+use headstart_socket::status::Counters;
 use headstart_socket::{Kind, ListenOptions, Options, close_abortively, connect, listen};
 use libtest_mimic::{Failed, Trial};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::Value;
 
-use crate::common::{Server, headstart};
+use crate::common::{PATIENCE, Server, headstart};
 
 const RTT: Duration = Duration::from_millis(50);
 const PORT: u16 = 4000;
@@ -72,7 +73,7 @@ fn expected(rule: Rule) -> &'static str {
 }
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 12] = [
         ("names_every_middlebox_to_a_gate", || {
             judge_all(every_rule(Speech::Token(&[])))
         }),
@@ -91,7 +92,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             patiently(&server_without_fast_open)
         }),
         ("sees_that_nothing_listens", || patiently(&nothing_listens)),
+        ("sees_that_no_way_leads_there", || patiently(&no_way)),
         ("sees_that_the_client_is_off", || patiently(&client_is_off)),
+        ("sees_that_the_client_is_paused", || {
+            patiently(&client_is_paused)
+        }),
         ("tells_people", || patiently(&words)),
     ];
     let trial = |(name, test): (&str, Test)| Trial::test(format!("probe_{name}"), test);
@@ -287,6 +292,49 @@ fn nothing_listens() -> Result<(), Failed> {
     check(
         document["verdict"] == "server-refused",
         "server-refused",
+        &document,
+    )
+}
+
+fn no_way() -> Result<(), Failed> {
+    for (way, verdict) in [
+        (Way::Dead, "server-silent"),
+        (Way::Unreachable, "server-unreachable"),
+    ] {
+        let site = Site::build(Family::V4, Speech::Tls, Cache::Empty);
+        site.lab.set_way(site.lab.server_addr(Family::V4), way);
+        let document = site.probe()?;
+        check(document["verdict"] == verdict, verdict, &document)?;
+    }
+    Ok(())
+}
+
+/// The kernel pauses when SYNs with data have timed out.
+fn client_is_paused() -> Result<(), Failed> {
+    let site = Site::build(Family::V4, Speech::Tls, Cache::Cookie);
+    let client = site.lab.client();
+    client.set_sysctl("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "3600")?;
+    site.lab.set_rule(Rule::DropSynAck);
+    let address = SocketAddr::new(site.lab.server_addr(Family::V4), PORT);
+    let dial = || {
+        connect(address, Kind::FastOpen, b"x", &Options::new())
+            .unwrap()
+            .stream
+    };
+    let _silent = client.run(dial)?;
+    let paused = || Counters::read().is_ok_and(|counters| counters.blackhole == Some(1));
+    let began = Instant::now();
+    while !client.run(paused)? {
+        if began.elapsed() > PATIENCE {
+            return Err("the kernel does not pause".into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    site.lab.set_rule(Rule::Transparent);
+    let document = site.probe()?;
+    check(
+        document["verdict"] == "client-paused",
+        "client-paused",
         &document,
     )
 }

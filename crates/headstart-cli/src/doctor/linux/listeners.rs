@@ -77,7 +77,7 @@ fn overview(listeners: &[Listener], owners: &HashMap<u64, Owner>) -> Finding {
     };
     let unseen = match unseen {
         0 => String::new(),
-        unseen => format!(" ({unseen} of other users could not be looked into: run it as root)"),
+        unseen => format!(" ({unseen} could not be looked into: root with CAP_SYS_PTRACE may)"),
     };
     Finding::ok(
         NAME,
