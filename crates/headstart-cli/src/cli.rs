@@ -167,7 +167,7 @@ pub(crate) struct DoctorArgs {
     /// Look closely at the server that listens on this port: its option, queue,
     /// backlog, cookie key, descriptors and connections. What a server needs is
     /// then a problem where it is missing; without a port, what a client needs.
-    #[arg(short, long, value_name = "PORT", value_parser = RangedU64ValueParser::<u16>::new().range(1..))]
+    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
     /// Print one JSON document with every finding instead of words

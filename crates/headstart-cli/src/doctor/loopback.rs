@@ -9,7 +9,7 @@ use headstart_socket::{
     Kind, ListenOptions, Options, Progress, QueueLen, close_abortively, connect, listen,
 };
 
-use super::finding::Finding;
+use super::finding::{Finding, Place};
 
 const NAME: &str = "loopback";
 /// How long one exchange may take.
@@ -65,9 +65,10 @@ pub(super) fn finding() -> Finding {
         Err(error) => Finding::problem(
             NAME,
             format!("the exchange failed: {error}"),
-            "Without a working loopback nothing can be proved here. Is `lo` up \
-             (ip link set lo up), and does a firewall let it pass?",
-        ),
+            "Without a working loopback nothing can be proved here. Is `lo` up, and does a \
+             firewall let it pass?",
+        )
+        .mend(Place::Now, "ip link set lo up"),
     }
 }
 

@@ -34,15 +34,17 @@ impl Copies {
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::ServesBoth => {
-                "answered both copies: it does not know of races, so do not race it (put `headstart \
+                "the server answered both copies: it does not know of races, so do not race it (put `headstart \
                  gate` in front)"
             }
-            Self::Debounces => "turned the second copy away: it debounces, and can be raced",
+            Self::Debounces => {
+                "the server turned the second copy away: it debounces, and can be raced"
+            }
             Self::Pairs => {
-                "answered both ways where the first copy came by Fast Open: it pairs, and can be \
+                "the server answered both ways where the first copy came by Fast Open: it pairs, and can be \
                  raced on any path"
             }
-            Self::Unknown => "did not answer the first copy: no telling",
+            Self::Unknown => "the server did not answer the first copy: no telling",
             Self::NotTried => "not tried: that needs --tls or --token",
         }
     }

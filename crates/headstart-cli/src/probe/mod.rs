@@ -426,7 +426,7 @@ fn print(document: &Document) -> Result<(), Stop> {
             message.bytes, message.syn_holds
         ),
     )?;
-    row("copies", format!("the server {}", document.copies.words()))
+    row("copies", document.copies.words().to_owned())
 }
 
 fn first_byte(time: String) -> String {
