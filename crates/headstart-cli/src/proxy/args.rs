@@ -96,7 +96,8 @@ pub(crate) struct ForwardArgs {
     pub(super) first_byte: u64,
 
     /// Keep what is learnt of paths in this file, so that a restart does not
-    /// forget on which of them Fast Open fails
+    /// forget on which of them Fast Open fails. What the file says of the server
+    /// (`headstart peers FILE --add URL`) stands in place of --peer.
     #[arg(long, value_name = "FILE")]
     pub(super) memory: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_tokio::core::race::AttemptKind;
-use headstart_tokio::{Dialer, FirstFlight, ListenOptions, Memory, Options, QueueLen, Schedule};
+use headstart_tokio::{Dialer, FirstFlight, ListenOptions, Options, QueueLen, Schedule};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -46,9 +46,8 @@ async fn forward(args: &ForwardArgs) -> Result<Done, Stop> {
         .local_addr()
         .map_err(|error| Stop::because("listening", error))?;
     let kept = args.memory.as_deref().map(Kept::open).transpose()?;
-    let memory = kept.as_ref().map(|kept| kept.memory.clone());
     let far = Arc::new(Far {
-        dialer: dialer(args, memory.unwrap_or_default())
+        dialer: dialer(args, kept.as_ref())
             .map_err(|error| Stop::because("preparing to dial", error))?,
         to: args.to.clone(),
         first_byte: (args.framing == FramingName::Token)
@@ -105,9 +104,10 @@ fn listen(args: &ForwardArgs) -> io::Result<TcpListener> {
     TcpListener::from_std(listening.listener)
 }
 
-fn dialer(args: &ForwardArgs, memory: Memory) -> io::Result<Dialer> {
+fn dialer(args: &ForwardArgs, kept: Option<&Kept>) -> io::Result<Dialer> {
     let dialer = Dialer::builder()?
-        .memory(memory)
+        .memory(kept.map(|kept| kept.memory.clone()).unwrap_or_default())
+        .peers(kept.map(|kept| kept.peers.clone()).unwrap_or_default())
         .options(Options::new().nodelay(true).keepalive(Some(KEEPALIVE)))
         .peer(args.peer.into());
     let dialer = match args.framing {

@@ -145,7 +145,7 @@ impl Site {
         self.lab.server().run(|| Server::spawn(command)).unwrap()
     }
 
-    /// A forward to that gate.
+    /// A forward to that gate, which remembers what earlier ones have learnt.
     pub(crate) fn forward(&self, framing: &str) -> Server {
         let (listen, to) = match framing {
             "tls" => (FORWARD_TLS, GATE_TLS),
@@ -155,6 +155,7 @@ impl Site {
             format!("127.0.0.1:{listen}"),
             format!("{}:{to}", self.address()),
         );
+        let memory = self.folder.join("memory");
         let command = headstart(&[
             "forward",
             "--json",
@@ -164,6 +165,11 @@ impl Site {
             &listen,
             "--to",
             &to,
+            "--memory",
+            memory.to_str().unwrap(),
+            // Dead connections would be waited for.
+            "--drain",
+            "1",
         ]);
         self.lab.client().run(|| Server::spawn(command)).unwrap()
     }
