@@ -17,6 +17,7 @@ pub(super) enum Status {
 }
 
 /// Where a command is to be typed.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // Containers are Linux's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Place {
@@ -84,6 +85,7 @@ impl Finding {
         Self::new(name, Status::Unknown, found.into(), why)
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn warning(name: &'static str, found: impl Into<String>, why: &str) -> Self {
         Self::new(name, Status::Warning, found.into(), why)
     }
