@@ -50,12 +50,7 @@ use async_io::Async;
 use async_std::net::TcpStream;
 use headstart_io::{AsyncIo, Executor, Task};
 
-pub use headstart_core as core;
-pub use headstart_core::config::{FirstFlight, Kinds, LoserClose, Peer, Schedule};
-pub use headstart_core::framing::Framing;
-pub use headstart_core::race::Report;
-pub use headstart_io::{Budget, Claims, GateCounters, GateEvent, Memory, RaceError, Target, Via};
-pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
+pub use headstart_io::names::*;
 
 /// Dials by races.
 pub type Dialer = headstart_io::Dialer<AsyncStd>;

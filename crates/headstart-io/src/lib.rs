@@ -80,6 +80,7 @@ mod gate;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod memory;
+pub mod names;
 mod race;
 mod runtime;
 mod stream;

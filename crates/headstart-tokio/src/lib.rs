@@ -45,12 +45,7 @@
 mod runtime;
 mod stream;
 
-pub use headstart_core as core;
-pub use headstart_core::config::{FirstFlight, Kinds, LoserClose, Peer, Schedule};
-pub use headstart_core::framing::Framing;
-pub use headstart_core::race::Report;
-pub use headstart_io::{Budget, Claims, GateCounters, GateEvent, Memory, RaceError, Target, Via};
-pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
+pub use headstart_io::names::*;
 pub use runtime::{Tokio, TokioTimer};
 pub use stream::{GateStream, RaceStream, Shell};
 
