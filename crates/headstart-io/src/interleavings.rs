@@ -19,6 +19,7 @@ use shuttle::future::block_on;
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 use shuttle::thread;
 
+use crate::early::Early;
 use crate::runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 use crate::{Budget, Claims, Dialer, DialerBuilder, GateStream, RaceStream};
 
