@@ -72,8 +72,11 @@ fn p3_no_window_is_no_pair() {
 fn p3_a_pair_that_is_confined_keeps_no_more_than_it_has() {
     let mut scene = Scene::usual().joined();
     scene.writes(b"ans");
+    assert_eq!(scene.pair.room(), LOG_DEFAULT - 3);
+    assert_eq!(scene.pair.snapshot().log_max, LOG_DEFAULT);
     scene.pair.confine(scene.now);
     assert_eq!((scene.pair.room(), scene.pair.log_len()), (0, 3));
+    assert_eq!(scene.pair.snapshot().log_max, 3);
     assert_eq!(scene.write(b"wer"), Accepted::Full);
     scene.sends(FIRST, b"ans");
     scene.sends(SECOND, b"ans");
