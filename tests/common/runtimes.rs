@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headstart::{Framing, ListenOptions, Options, Peer};
 use headstart_async_std::AsyncStd;
-use headstart_io::{Dialer, DialerBuilder, Gate, GateBuilder, Runtime};
+use headstart_io::{AsyncIo, Dialer, DialerBuilder, Gate, GateBuilder, Runtime};
 use headstart_smol::Smol;
 use headstart_tokio::Tokio;
 
@@ -172,20 +172,27 @@ where
 /// namespace of whoever came first.
 type Executor = std::sync::Arc<smol::Executor<'static>>;
 
+async fn on_executor<X, E, T>(work: impl AsyncFnOnce(Here<X>) -> io::Result<T>) -> io::Result<T>
+where
+    X: Rt<Runtime = AsyncIo<E>, Tasks = Executor>,
+    E: headstart_io::Executor,
+{
+    let tasks = Executor::default();
+    let spawner = tasks.clone();
+    let here = Here {
+        runtime: AsyncIo::on(move |task| spawner.spawn(task).detach()),
+        tasks: tasks.clone(),
+    };
+    tasks.run(work(here)).await
+}
+
 impl Rt for SmolOne {
     const NAME: &'static str = "smol";
     type Runtime = Smol;
     type Tasks = Executor;
 
     fn block_on<T>(work: impl AsyncFnOnce(Here<Self>) -> io::Result<T>) -> io::Result<T> {
-        let tasks = Executor::default();
-        let spawner = tasks.clone();
-        let runtime = Smol::on(move |task| spawner.spawn(task).detach());
-        let here = Here {
-            runtime,
-            tasks: tasks.clone(),
-        };
-        smol::block_on(tasks.run(work(here)))
+        smol::block_on(on_executor(work))
     }
 
     fn spawn(tasks: &Executor, task: impl Future<Output = ()> + Send + 'static) {
@@ -203,15 +210,8 @@ impl Rt for AsyncStdOne {
     type Tasks = Executor;
 
     fn block_on<T>(work: impl AsyncFnOnce(Here<Self>) -> io::Result<T>) -> io::Result<T> {
-        let tasks = Executor::default();
-        let spawner = tasks.clone();
-        let runtime = AsyncStd::on(move |task| spawner.spawn(task).detach());
-        let here = Here {
-            runtime,
-            tasks: tasks.clone(),
-        };
         // Boxed: it moves its future from hand to hand.
-        async_std::task::block_on(Box::pin(tasks.run(work(here))))
+        async_std::task::block_on(Box::pin(on_executor(work)))
     }
 
     fn spawn(tasks: &Executor, task: impl Future<Output = ()> + Send + 'static) {

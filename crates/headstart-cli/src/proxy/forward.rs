@@ -97,9 +97,7 @@ impl Keeping {
 }
 
 fn listen(args: &ForwardArgs) -> io::Result<TcpListener> {
-    let options = ListenOptions::new()
-        .fast_open(QueueLen::Off)
-        .options(Options::new().nodelay(true));
+    let options = ListenOptions::new().fast_open(QueueLen::Off);
     let listening = headstart_socket::listen(args.listen, &options)?;
     TcpListener::from_std(listening.listener)
 }
@@ -124,6 +122,7 @@ fn dialer(args: &ForwardArgs, kept: Option<&Kept>) -> io::Result<Dialer> {
     dialer.build()
 }
 
+/// Accepts connections until no more are wanted; nobody listens then.
 async fn accept(listener: TcpListener, service: Service, far: Arc<Far>) {
     while let Some(guest) = service.room().await {
         let accepted = tokio::select! {
@@ -141,8 +140,6 @@ async fn accept(listener: TcpListener, service: Service, far: Arc<Far>) {
             }
         }
     }
-    drop(listener);
-    service.drained().await;
 }
 
 /// Pause after an accept that failed.

@@ -152,6 +152,26 @@ fn openssl_talks_through_both() {
     }
 }
 
+/// A gate before a server of the test's, and a forward to it at port 4001 of
+/// the client's own.
+fn between(site: &Site, to: &str, arguments: &[&str]) -> (Server, Server) {
+    let listen = format!("{}:4000", site.address());
+    let gate = ["gate", "--json", "--listen", &listen, "--to", to];
+    let gate = headstart(&[&gate, arguments].concat());
+    let gate = site.lab.server().run(|| Server::spawn(gate)).unwrap();
+    let forward = [
+        "forward",
+        "--json",
+        "--listen",
+        "127.0.0.1:4001",
+        "--to",
+        &listen,
+    ];
+    let forward = headstart(&forward);
+    let forward = site.lab.client().run(|| Server::spawn(forward)).unwrap();
+    (gate, forward)
+}
+
 /// A server that answers only when the client has ended, and a client that
 /// ends and then reads: 32 MiB both ways.
 fn half_closed_connections_are_answered() {
@@ -162,7 +182,7 @@ fn half_closed_connections_are_answered() {
         .server()
         .run(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let listener = listening.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let to = listener.local_addr().unwrap().to_string();
     let server = site.lab.server().spawn(move || {
         for _ in 0..3 {
             let (mut stream, _) = listener.accept().unwrap();
@@ -172,19 +192,7 @@ fn half_closed_connections_are_answered() {
             stream.write_all(&all).unwrap();
         }
     });
-    let listen = format!("{}:4000", site.address());
-    let to = format!("127.0.0.1:{port}");
-    let gate = headstart(&["gate", "--json", "--listen", &listen, "--to", &to]);
-    let _gate = site.lab.server().run(|| Server::spawn(gate)).unwrap();
-    let forward = headstart(&[
-        "forward",
-        "--json",
-        "--listen",
-        "127.0.0.1:4001",
-        "--to",
-        &listen,
-    ]);
-    let _forward = site.lab.client().run(|| Server::spawn(forward)).unwrap();
+    let _between = between(&site, &to, &[]);
     for rule in [Rule::Transparent, Rule::DropSynWithData, Rule::DropSynAck] {
         site.under(rule);
         let answer = site.lab.client().run(|| {
@@ -209,29 +217,7 @@ fn the_server_is_told_of_the_client() {
         .run(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let listener = listening.unwrap();
     let to = listener.local_addr().unwrap().to_string();
-    let listen = format!("{}:4000", site.address());
-    let gate = headstart(&[
-        "gate",
-        "--json",
-        "--proxy-protocol",
-        "v1",
-        "--threads",
-        "2",
-        "--listen",
-        &listen,
-        "--to",
-        &to,
-    ]);
-    let _gate = site.lab.server().run(|| Server::spawn(gate)).unwrap();
-    let forward = headstart(&[
-        "forward",
-        "--json",
-        "--listen",
-        "127.0.0.1:4001",
-        "--to",
-        &listen,
-    ]);
-    let _forward = site.lab.client().run(|| Server::spawn(forward)).unwrap();
+    let _between = between(&site, &to, &["--proxy-protocol", "v1", "--threads", "2"]);
     let client = site.lab.client().spawn(|| {
         let mut stream = TcpStream::connect("127.0.0.1:4001").unwrap();
         stream.write_all(b"hello").unwrap();
