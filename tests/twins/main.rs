@@ -70,7 +70,7 @@ fn main() {
         link::every_packet_has_a_twin().map_err(|error| Failed::from(error.to_string()))
     }));
     for cell in link::cells() {
-        trials.push(Trial::test(cell.name(), move || {
+        trials.push(Trial::test(cell.name().to_owned(), move || {
             cell.run().map_err(|error| Failed::from(error.to_string()))
         }));
     }

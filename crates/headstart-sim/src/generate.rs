@@ -418,7 +418,7 @@ fn link(rolls: &mut Rolls, delay: Duration) -> Link {
             0 => Some(u32::try_from(rolls.below(12)).unwrap_or(0)),
             _ => None,
         },
-        fault: None,
+        faults: [None; Link::FAULTS_MAX],
     }
 }
 

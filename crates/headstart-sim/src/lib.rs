@@ -44,8 +44,8 @@
 //! bytes, handler calls or round trips differ. So with addresses of every kind
 //! ([`Reach`]), first of two and alone, with paths of plain that die
 //! ([`Link::dies_after`]), and with one attempt's path that is longer than the
-//! other's, or on which a packet of any kind is lost, overtaken or doubled
-//! ([`Fault`]). What has no twin is noise that needs no network: the order of
+//! other's, or on which packets of any kind are lost, overtaken or doubled
+//! ([`Fault`]), one, several, or those on which chance falls. What has no twin is noise that needs no network: the order of
 //! events of one moment, readiness that is none, writes that are cut short,
 //! clocks that jump.
 //!
@@ -124,11 +124,12 @@
 //! # Limits
 //!
 //! One race a run: of a crowd there are first messages only. Windows and buffers
-//! are of a size, and receivers always have room. Congestion control is slow
-//! start; there is no selective acknowledgement, no tail loss probe (RFC 8985)
-//! and no pacing: one of the last two packets of an answer of six, once lost,
-//! comes after 7 round trips of 50 ms, with Linux after 2.4 or 3.1. IPv4 and
-//! IPv6 are alike: a SYN holds as much of either.
+//! are of a size, and receivers always have room and acknowledge at once.
+//! Congestion control is slow start and what follows a loss: selective
+//! acknowledgement, RACK, tail loss probes (RFC 8985) and proportional rate
+//! reduction (RFC 9937), as Linux does them; there is no pacing, and repairs
+//! that were not needed, as where packets of one answer are both lost and late,
+//! are not taken back. IPv4 and IPv6 are alike: a SYN holds as much of either.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

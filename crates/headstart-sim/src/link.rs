@@ -18,11 +18,12 @@ pub struct Link {
     pub duplicates: u16,
     /// Packets, both ways counted, after which the path is dead.
     pub dies_after: Option<u32>,
-    /// What befalls one packet, whatever chance decides.
-    pub fault: Option<Fault>,
+    /// What befalls single packets, whatever chance decides. Of several for one
+    /// packet, the first counts.
+    pub faults: [Option<Fault>; Self::FAULTS_MAX],
 }
 
-/// What befalls one packet of a path.
+/// What befalls a packet of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// Packets of its kind are counted; those that are sent again count again.
@@ -62,6 +63,9 @@ pub enum Mishap {
 }
 
 impl Link {
+    /// Most faults of a path.
+    pub const FAULTS_MAX: usize = 6;
+
     /// A path without faults.
     #[must_use]
     pub const fn clean(delay: Duration) -> Self {
@@ -71,7 +75,7 @@ impl Link {
             loss: 0,
             duplicates: 0,
             dies_after: None,
-            fault: None,
+            faults: [None; Self::FAULTS_MAX],
         }
     }
 }
@@ -114,29 +118,30 @@ impl fmt::Display for Packet {
     }
 }
 
-/// The fault of a link, and how near it is to befall.
+/// How far the faults of a link have come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Travel {
-    fault: Option<Fault>,
-    /// Packets of its kind so far.
-    seen: u32,
+    faults: [Option<Fault>; Link::FAULTS_MAX],
+    /// Packets of each kind so far.
+    seen: [u32; Packet::ALL.len()],
 }
 
 impl Travel {
-    pub(crate) const fn new(link: &Link) -> Self {
+    pub(crate) fn new(link: &Link) -> Self {
         Self {
-            fault: link.fault,
-            seen: 0,
+            faults: link.faults,
+            seen: Default::default(),
         }
     }
 
     /// Counts a packet: what befalls it.
     pub(crate) fn befalls(&mut self, segment: &Segment) -> Option<Mishap> {
-        let fault = self.fault?;
-        if Packet::of(segment) != Some(fault.packet) {
-            return None;
-        }
-        self.seen = self.seen.saturating_add(1);
-        (self.seen == fault.nth).then_some(fault.mishap)
+        let packet = Packet::of(segment)?;
+        let mut kinds = Packet::ALL.iter().zip(&mut self.seen);
+        let (_, seen) = kinds.find(|(kind, _)| **kind == packet)?;
+        *seen = seen.saturating_add(1);
+        let mut faults = self.faults.iter().flatten();
+        let fault = faults.find(|fault| (fault.packet, fault.nth) == (packet, *seen))?;
+        Some(fault.mishap)
     }
 }

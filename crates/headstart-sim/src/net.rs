@@ -227,7 +227,6 @@ impl Transports for World<'_> {
                     _ => SynData::Sent,
                 };
                 socket.nxt = socket.tx_end();
-                socket.sent = socket.nxt;
                 Progress::DataInSyn(taken.len())
             }
             None => {

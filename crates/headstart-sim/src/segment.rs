@@ -19,6 +19,10 @@ pub(crate) struct FastOpenOption {
     pub(crate) cookie: Option<usize>,
 }
 
+/// Ranges that came ahead of their turn, the latest first; empty ones fill up
+/// (RFC 2018: three, as timestamps take room).
+pub(crate) type Blocks = [(u32, u32); 3];
+
 /// A packet. Sequence numbers count from 0 at either end: the SYN is 0, the
 /// first byte 1. Bytes are not copied: they are looked up at their sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,7 @@ pub(crate) struct Segment {
     pub(crate) ack: Option<u32>,
     pub(crate) len: u32,
     pub(crate) option: Option<FastOpenOption>,
+    pub(crate) blocks: Blocks,
     /// Tells this copy from earlier ones of the same numbers.
     pub(crate) copy: u32,
 }
@@ -90,6 +95,9 @@ impl fmt::Display for Segment {
         if self.len > 0 {
             let end = self.seq.wrapping_add(self.len);
             write!(f, " bytes {}..{end}", self.seq)?;
+        }
+        for (from, to) in self.blocks.iter().filter(|(from, to)| from < to) {
+            write!(f, " and {from}..{to}")?;
         }
         match self.option {
             Some(FastOpenOption {

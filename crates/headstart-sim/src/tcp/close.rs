@@ -56,7 +56,7 @@ impl World<'_> {
         let was = socket.state;
         socket.state = State::Closed;
         socket.deadline = None;
-        let seq = socket.sent;
+        let seq = socket.nxt;
         match was {
             State::Established | State::SynReceived => {
                 let segment = Segment {
@@ -101,6 +101,7 @@ impl World<'_> {
             ack: None,
             len: 0,
             option: None,
+            blocks: Default::default(),
             copy: segment.copy.wrapping_add(0x100),
             ..segment
         };

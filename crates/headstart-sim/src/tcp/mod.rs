@@ -2,7 +2,10 @@
 //! without Fast Open, retransmission, half-close, resets.
 
 mod close;
+mod flight;
 mod open;
+mod recovery;
+mod rtt;
 mod timer;
 mod transfer;
 
@@ -10,14 +13,19 @@ use std::time::Duration;
 
 use headstart_core::race::{FailureKind, SynData};
 
+use self::flight::Flight;
+use self::recovery::Recovery;
+use self::rtt::RoundTrips;
+use crate::segment::Blocks;
+
 /// Bytes in one segment.
 pub(crate) const MSS: u32 = 1_460;
 /// Bytes of data in one SYN: the options take 40.
 pub(crate) const SYN_DATA_MAX: usize = 1_420;
-/// First segments sent without waiting for an acknowledgement (RFC 6928).
-const WINDOW_FIRST: u32 = 10 * MSS;
-const WINDOW_MAX: u32 = 256 * MSS;
-/// Least retransmission time: 200 ms are added to the round trip.
+/// Segments sent at first without waiting for an acknowledgement (RFC 6928).
+const WINDOW_FIRST: u32 = 10;
+const WINDOW_MAX: u32 = 256;
+/// Linux adds so much to a round trip at least.
 const RTO_MIN: u64 = millis(200);
 const RTO_MAX: u64 = millis(120_000);
 /// First retransmission of SYN and SYN-ACK (RFC 6298 section 2).
@@ -46,6 +54,17 @@ pub(crate) enum State {
     Closed,
 }
 
+/// Why a connection's timer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// What is under way is lost (RFC 6298).
+    Retransmit,
+    /// The last segments may be (RFC 8985 section 7).
+    Probe,
+    /// What has not come yet is not only late (RFC 8985 section 6).
+    Reordered,
+}
+
 /// What a driver or a handler has been told and wants to be told.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Readiness {
@@ -70,10 +89,9 @@ pub(crate) struct Socket {
     pub(crate) fin: bool,
     pub(crate) una: u32,
     pub(crate) nxt: u32,
-    /// The highest number sent so far.
-    pub(crate) sent: u32,
+    pub(crate) flight: Flight,
     pub(crate) rcv_nxt: u32,
-    /// Ranges that came ahead of their turn.
+    /// Ranges that came ahead of their turn, the latest first.
     pub(crate) early: Vec<(u32, u32)>,
     pub(crate) fin_at: Option<u32>,
     /// Bytes that the application has read.
@@ -87,17 +105,23 @@ pub(crate) struct Socket {
     pub(crate) syn_data: SynData,
     /// The cookie was given by this server, or is asked for.
     pub(crate) option: Option<crate::segment::FastOpenOption>,
+    /// Segments that may be under way.
     pub(crate) window: u32,
+    pub(crate) recovery: Option<Recovery>,
     pub(crate) rto: u64,
-    pub(crate) rtt: Option<u64>,
+    pub(crate) rtt: RoundTrips,
+    /// When the SYN or the SYN-ACK was last sent by its timer.
     pub(crate) syn_at: u64,
+    /// Server: when the SYN was sent that it answers, by the client's timestamp.
+    pub(crate) asked_at: u64,
     pub(crate) retries: u32,
     /// Segments sent again, ever.
     pub(crate) again: u32,
     /// Pure acknowledgements of one number.
     pub(crate) acks: u32,
     pub(crate) acks_of: u32,
-    pub(crate) duplicate_acks: u32,
+    /// What `deadline` means once the handshake is over.
+    pub(crate) alarm: Alarm,
     pub(crate) deadline: Option<u64>,
     /// When a timer event comes, at the latest; the end of time if none does.
     pub(crate) timer_at: u64,
@@ -130,7 +154,7 @@ impl Socket {
             fin: false,
             una: 0,
             nxt: 1,
-            sent: 1,
+            flight: Flight::default(),
             rcv_nxt: 0,
             early: Vec::new(),
             fin_at: None,
@@ -142,14 +166,16 @@ impl Socket {
             syn_data: SynData::None,
             option: None,
             window: WINDOW_FIRST,
+            recovery: None,
             rto: RTO_FIRST,
-            rtt: None,
+            rtt: RoundTrips::default(),
             syn_at: now,
+            asked_at: now,
             retries: 0,
             again: 0,
             acks: 0,
             acks_of: 0,
-            duplicate_acks: 0,
+            alarm: Alarm::Retransmit,
             deadline: None,
             timer_at: u64::MAX,
             time_wait_since: 0,
@@ -172,6 +198,15 @@ impl Socket {
     /// The number behind the last byte written.
     pub(crate) fn tx_end(&self) -> u32 {
         self.written().saturating_add(1)
+    }
+
+    /// What a segment says of ranges that came ahead of their turn.
+    pub(crate) fn blocks(&self) -> Blocks {
+        let mut blocks = Blocks::default();
+        for (place, range) in blocks.iter_mut().zip(&self.early) {
+            *place = *range;
+        }
+        blocks
     }
 
     /// Bytes that have come in order.

@@ -2,7 +2,7 @@
 
 use headstart_core::race::{FailureKind, SynData};
 
-use super::{RTO_FIRST, Socket, State, nanos};
+use super::{Alarm, RTO_FIRST, Socket, State, nanos};
 use crate::scenario::Reach;
 use crate::segment::{FastOpenOption, Segment};
 use crate::trace::What;
@@ -51,6 +51,7 @@ impl World<'_> {
             ack: Some(of(|socket| socket.rcv_nxt)),
             len: 0,
             option: None,
+            blocks: socket.map_or_else(Default::default, Socket::blocks),
             copy: of(|socket| socket.again),
         }
     }
@@ -93,6 +94,8 @@ impl World<'_> {
         end.rcv_nxt = 1;
         end.send_buffer = self.scenario.server.send_buffer;
         end.peer = self.flows.get(syn.flow).map(|flow| flow.client);
+        let client = end.peer.and_then(|peer| self.sockets.get(peer));
+        end.asked_at = client.map_or(now, |client| client.syn_at);
         if valid {
             end.rcv_nxt = 1u32.saturating_add(syn.len);
             end.syn_len = syn.len;
@@ -137,9 +140,6 @@ impl World<'_> {
     /// A segment comes to a client that has sent a SYN.
     pub(crate) fn opens(&mut self, id: usize, segment: Segment) {
         let now = self.now;
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
         if segment.unreachable {
             return self.fails(id, FailureKind::Unreachable);
         }
@@ -159,14 +159,17 @@ impl World<'_> {
             return self.trace(What::TooEarly(segment));
         }
         let acked = segment.ack.unwrap_or(0);
+        let end = segment.end.and_then(|end| self.sockets.get(end));
+        let asked_at = end.map_or(now, |end| end.asked_at);
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
         socket.state = State::Established;
         socket.peer = segment.end;
         socket.rcv_nxt = 1;
         socket.una = acked;
-        if socket.again == 0 {
-            socket.sampled(now.saturating_sub(socket.syn_at));
-        }
-        socket.rto = socket.rto_now();
+        socket.rtt.sample(now.saturating_sub(asked_at));
+        socket.rto = socket.rtt.timeout();
         let accepted = socket.syn_len > 0 && acked > socket.syn_len;
         if socket.syn_len > 0 {
             socket.syn_data = match accepted {
@@ -209,12 +212,13 @@ impl World<'_> {
         let was = end.state;
         end.state = State::Established;
         end.una = end.una.max(1);
-        // Timestamps tell which SYN-ACK it is that was acknowledged (RFC 7323).
-        end.sampled(end.since_syn_ack(now));
-        end.rto = end.rto_now();
+        end.rtt.sample(now.saturating_sub(end.syn_at));
+        end.rto = end.rtt.timeout();
         end.retries = 0;
         end.deadline = None;
-        end.rearm(now);
+        if !end.flight.is_empty() {
+            end.wait_until(now.saturating_add(end.rto), Alarm::Retransmit);
+        }
         if let Some(flow) = self.flows.get_mut(segment.flow) {
             flow.end_opened_at.get_or_insert(now);
         }
@@ -229,26 +233,5 @@ impl World<'_> {
         if let Some(jump) = self.scenario.noise.jump {
             self.push(nanos(jump.at), crate::world::Event::Look);
         }
-    }
-}
-
-impl Socket {
-    pub(super) fn sampled(&mut self, rtt: u64) {
-        self.rtt.get_or_insert(rtt);
-    }
-
-    /// Time since the timer last sent the SYN-ACK.
-    fn since_syn_ack(&self, now: u64) -> u64 {
-        now.saturating_sub(self.resent_at())
-    }
-
-    fn resent_at(&self) -> u64 {
-        let mut at = self.syn_at;
-        let mut wait = RTO_FIRST;
-        for _ in 0..self.retries {
-            at = at.saturating_add(wait);
-            wait = wait.saturating_mul(2);
-        }
-        at
     }
 }

@@ -1,9 +1,9 @@
-//! Retransmission timers (RFC 6298), with Linux's numbers.
+//! Timers of retransmission (RFC 6298, RFC 8985), with Linux's numbers.
 
 use headstart_core::race::FailureKind;
 
-use super::{MSS, RTO_FIRST, RTO_MAX, RTO_MIN, Socket, State};
-use crate::segment::Segment;
+use super::flight::TICKS;
+use super::{Alarm, RTO_FIRST, RTO_MAX, RTO_MIN, Socket, State};
 use crate::trace::What;
 use crate::world::{Event, World};
 
@@ -18,15 +18,46 @@ const DATA_RETRIES: u32 = 15;
 const ORPHAN_RETRIES: u32 = 8;
 
 impl Socket {
-    pub(super) fn rto_now(&self) -> u64 {
-        self.rtt
-            .map_or(RTO_FIRST, |rtt| rtt.saturating_add(RTO_MIN).min(RTO_MAX))
+    /// Starts the timer anew if something is under way, stops it otherwise.
+    pub(super) fn rearm(&mut self, now: u64) {
+        let timeout = now.saturating_add(self.rto);
+        match self.flight.is_empty() {
+            true => self.deadline = None,
+            false if self.flight.may_probe() => {
+                self.wait_until(self.probe_at(now).min(timeout), Alarm::Probe);
+            }
+            false => self.wait_until(timeout, Alarm::Retransmit),
+        }
     }
 
-    /// Starts the timer if something is under way, stops it otherwise.
-    pub(super) fn rearm(&mut self, now: u64) {
-        let under_way = self.nxt > self.una;
-        self.deadline = under_way.then(|| now.saturating_add(self.rto));
+    /// The same when something was sent.
+    pub(super) fn sent_more(&mut self, now: u64) {
+        let oldest = self.flight.oldest_at().unwrap_or(now);
+        let timeout = oldest.saturating_add(self.rto).max(now);
+        if self.flight.may_probe() {
+            self.wait_until(self.probe_at(now).min(timeout), Alarm::Probe);
+        } else if self.deadline.is_none() {
+            self.rearm(now);
+        }
+    }
+
+    /// When a probe is sent: an acknowledgement of one segment may be delayed
+    /// (RFC 8985 section 7.2).
+    fn probe_at(&self, now: u64) -> u64 {
+        let Some(rtt) = self.rtt.smoothed() else {
+            return now.saturating_add(RTO_FIRST);
+        };
+        let more = match self.flight.is_single() {
+            true => RTO_MIN,
+            false => TICKS,
+        };
+        now.saturating_add(rtt.saturating_mul(2))
+            .saturating_add(more)
+    }
+
+    pub(super) fn wait_until(&mut self, at: u64, alarm: Alarm) {
+        self.deadline = Some(at);
+        self.alarm = alarm;
     }
 }
 
@@ -65,20 +96,29 @@ impl World<'_> {
             Some(at) if at > now => return self.queue_timer(id),
             Some(_) => socket.deadline = None,
         }
-        socket.retries = socket.retries.saturating_add(1);
+        let alarm = socket.alarm;
+        if socket.state != State::Established || alarm == Alarm::Retransmit {
+            socket.retries = socket.retries.saturating_add(1);
+        }
         match socket.state {
             State::SynSent => self.syn_again(id),
             State::Request | State::SynReceived => self.syn_ack_again(id),
-            State::Established => self.data_again(id),
+            State::Established => match alarm {
+                Alarm::Retransmit => self.data_again(id),
+                Alarm::Probe => self.probe(id),
+                Alarm::Reordered => self.reordered(id),
+            },
             State::TimeWait | State::Closed => {}
         }
     }
 
     fn syn_again(&mut self, id: usize) {
+        let now = self.now;
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
         socket.again = socket.again.saturating_add(1);
+        socket.syn_at = now;
         let place = usize::try_from(socket.retries).unwrap_or(usize::MAX);
         match SYN_WAITS.get(place) {
             Some(seconds) => {
@@ -92,6 +132,7 @@ impl World<'_> {
     }
 
     fn syn_ack_again(&mut self, id: usize) {
+        let now = self.now;
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -102,6 +143,7 @@ impl World<'_> {
             };
         }
         socket.again = socket.again.saturating_add(1);
+        socket.syn_at = now;
         let doubled = 1u64.checked_shl(socket.retries).unwrap_or(u64::MAX);
         let wait = RTO_FIRST.saturating_mul(doubled).min(RTO_MAX);
         self.trace(What::Timer(id));
@@ -122,32 +164,50 @@ impl World<'_> {
             return self.fails(id, FailureKind::TimedOut);
         }
         socket.rto = socket.rto.saturating_mul(2).min(RTO_MAX);
-        socket.window = MSS;
-        socket.nxt = socket.una;
-        socket.again = socket.again.saturating_add(1);
-        socket.duplicate_acks = 0;
-        socket.deadline = Some(now.saturating_add(socket.rto));
+        socket.flight.time_out(now);
+        socket.recovery = None;
+        socket.window = socket.flight.under_way().saturating_add(1);
+        socket.wait_until(now.saturating_add(socket.rto), Alarm::Retransmit);
         self.trace(What::Timer(id));
         self.transmit(id);
         self.queue_timer(id);
     }
 
-    /// Sends the first missing segment again, at once.
-    pub(super) fn resend_first(&mut self, id: usize) {
+    /// Sends something new, or the last segment again, so that its
+    /// acknowledgement tells what is lost.
+    fn probe(&mut self, id: usize) {
+        let now = self.now;
+        self.trace(What::Timer(id));
+        let is_new = self.send_new(id);
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        socket.again = socket.again.saturating_add(1);
-        let end = socket.tx_end();
-        let from = socket.una.max(1);
-        let len = end.saturating_sub(from).min(MSS);
-        let fin = socket.fin && from.saturating_add(len) == end;
-        let segment = Segment {
-            seq: from,
-            len,
-            fin,
-            ..self.blank(id)
+        let last = socket.flight.probe(now);
+        socket.wait_until(now.saturating_add(socket.rto), Alarm::Retransmit);
+        if let Some(range) = last
+            && !is_new
+        {
+            self.send_again(id, range);
+        }
+        self.queue_timer(id);
+    }
+
+    /// What has not come by now is lost.
+    fn reordered(&mut self, id: usize) {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
         };
-        self.send(segment);
+        let losses = socket.flight.detect_losses(now, socket.rtt.least());
+        if losses.count > 0 {
+            socket.adapt(1, false, &losses);
+        }
+        match losses.again {
+            Some(at) => socket.wait_until(at, Alarm::Reordered),
+            None => socket.wait_until(now.saturating_add(socket.rto), Alarm::Retransmit),
+        }
+        self.trace(What::Timer(id));
+        self.transmit(id);
+        self.queue_timer(id);
     }
 }

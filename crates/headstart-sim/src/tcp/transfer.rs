@@ -2,54 +2,97 @@
 
 use headstart_core::race::FailureKind;
 
-use super::{MSS, State, WINDOW_MAX};
+use super::flight::Losses;
+use super::recovery::Recovery;
+use super::{Alarm, MSS, State, WINDOW_MAX};
 use crate::segment::Segment;
 use crate::trace::What;
 use crate::world::World;
 
-/// Duplicate acknowledgements that mean a loss (RFC 5681 section 3.2).
-const DUPLICATES: u32 = 3;
-
 impl World<'_> {
-    /// Sends what may be sent; whether that was anything.
+    /// Sends what may be sent, the lost first; whether that was anything.
     pub(crate) fn transmit(&mut self, id: usize) -> bool {
-        let mut any = false;
-        loop {
-            let Some(socket) = self.sockets.get_mut(id) else {
-                return any;
-            };
-            if !matches!(socket.state, State::Established | State::SynReceived) {
-                return any;
-            }
-            let from = socket.nxt.max(1);
-            let end = socket.tx_end();
-            let open_to = socket.una.max(1).saturating_add(socket.window);
-            let len = end.min(open_to).saturating_sub(from).min(MSS);
-            let fin = socket.fin && from.saturating_add(len) == end && from <= end;
-            if len == 0 && !fin {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return false;
+        };
+        let room = socket.window.saturating_sub(socket.flight.under_way());
+        let before = self.counters.packets;
+        for _ in 0..room {
+            if !self.send_lost(id) && !self.send_new(id) {
                 break;
             }
-            socket.nxt = from.saturating_add(len).saturating_add(u32::from(fin));
-            socket.sent = socket.sent.max(socket.nxt);
-            any = true;
-            let segment = Segment {
-                seq: from,
-                len,
-                fin,
-                ..self.blank(id)
-            };
-            self.note_departure(&segment);
-            self.send(segment);
         }
-        let now = self.now;
+        let any = self.counters.packets > before;
         if let Some(socket) = self.sockets.get_mut(id)
             && any
-            && socket.deadline.is_none()
+            && socket.state == State::Established
         {
-            socket.rearm(now);
+            socket.sent_more(now);
             self.queue_timer(id);
         }
         any
+    }
+
+    /// Sends the first of the lost again, if there is one.
+    fn send_lost(&mut self, id: usize) -> bool {
+        let now = self.now;
+        let lost = self
+            .sockets
+            .get_mut(id)
+            .and_then(|socket| socket.flight.resend_lost(now));
+        if let Some(range) = lost {
+            self.send_again(id, range);
+        }
+        lost.is_some()
+    }
+
+    /// Sends the next new segment, if there is one.
+    pub(super) fn send_new(&mut self, id: usize) -> bool {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return false;
+        };
+        if !matches!(socket.state, State::Established | State::SynReceived) {
+            return false;
+        }
+        let from = socket.nxt.max(1);
+        let end = socket.tx_end();
+        let len = end.saturating_sub(from).min(MSS);
+        let fin = socket.fin && from.saturating_add(len) == end && from <= end;
+        if len == 0 && !fin {
+            return false;
+        }
+        socket.nxt = from.saturating_add(len).saturating_add(u32::from(fin));
+        let to = socket.nxt;
+        socket.flight.push(from, to, now);
+        socket.note_sent();
+        let segment = Segment {
+            seq: from,
+            len,
+            fin,
+            ..self.blank(id)
+        };
+        self.note_departure(&segment);
+        self.send(segment);
+        true
+    }
+
+    /// Sends what went before once more.
+    pub(super) fn send_again(&mut self, id: usize, (from, to): (u32, u32)) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        socket.again = socket.again.saturating_add(1);
+        socket.note_sent();
+        let fin = socket.fin && to > socket.tx_end();
+        let segment = Segment {
+            seq: from,
+            len: to.saturating_sub(from).saturating_sub(u32::from(fin)),
+            fin,
+            ..self.blank(id)
+        };
+        self.send(segment);
     }
 
     pub(crate) fn acknowledge(&mut self, id: usize) {
@@ -61,7 +104,7 @@ impl World<'_> {
             socket.acks = 0;
         }
         socket.acks = socket.acks.saturating_add(1);
-        let (seq, copy) = (socket.sent, socket.acks);
+        let (seq, copy) = (socket.nxt, socket.acks);
         let segment = Segment {
             seq,
             copy,
@@ -115,30 +158,35 @@ impl World<'_> {
             return;
         };
         let ack = segment.ack.unwrap_or(0);
-        if ack > socket.sent {
+        if ack > socket.nxt {
             return;
         }
-        if ack > socket.una {
-            let news = ack.saturating_sub(socket.una);
+        if let Some(at) = socket.flight.sampled(ack) {
+            socket.rtt.sample(now.saturating_sub(at));
+        }
+        let rtt = socket.rtt.least();
+        let news = socket.flight.acknowledge(ack, &segment.blocks, now, rtt);
+        let moved = ack > socket.una;
+        if !moved && news == 0 {
+            return;
+        }
+        let losses = socket.flight.detect_losses(now, rtt);
+        socket.adapt(news, moved, &losses);
+        if moved {
             socket.una = ack;
-            socket.nxt = socket.nxt.max(ack);
-            socket.window = socket.window.saturating_add(news).min(WINDOW_MAX);
             socket.retries = 0;
-            socket.duplicate_acks = 0;
-            socket.rto = socket.rto_now();
+            socket.rto = socket.rtt.timeout();
             socket.rearm(now);
-            let roomy = socket.room() >= socket.send_buffer / 3;
-            let wake = socket.no_space && roomy;
-            self.transmit(id);
-            self.queue_timer(id);
-            if wake {
-                self.becomes_writable(id);
-            }
-        } else if ack == socket.una && segment.len == 0 && !segment.fin && socket.nxt > socket.una {
-            socket.duplicate_acks = socket.duplicate_acks.saturating_add(1);
-            if socket.duplicate_acks == DUPLICATES {
-                self.resend_first(id);
-            }
+        }
+        if let Some(at) = losses.again {
+            socket.wait_until(at, Alarm::Reordered);
+        }
+        let roomy = socket.room() >= socket.send_buffer / 3;
+        let wake = moved && socket.no_space && roomy;
+        self.transmit(id);
+        self.queue_timer(id);
+        if wake {
+            self.becomes_writable(id);
         }
     }
 
@@ -161,13 +209,9 @@ impl World<'_> {
             return self.abort(id);
         }
         let before = socket.rcv_nxt;
-        if segment.len > 0 && end > socket.rcv_nxt {
-            socket.early.push((segment.seq, end));
-            socket.absorb();
-        }
-        if socket.fin_at == Some(socket.rcv_nxt) {
-            socket.fin_since = Some(now);
-            socket.rcv_nxt = socket.rcv_nxt.saturating_add(1);
+        socket.absorb(segment.seq, end.saturating_add(u32::from(segment.fin)));
+        if socket.fin_came() {
+            socket.fin_since.get_or_insert(now);
         }
         let news = socket.rcv_nxt > before;
         let client = socket.client;
@@ -202,23 +246,51 @@ impl World<'_> {
 }
 
 impl super::Socket {
-    /// Takes what came ahead of its turn, as far as it is its turn now.
-    fn absorb(&mut self) {
-        let mut moved = true;
-        while moved {
-            moved = false;
-            let next = self.rcv_nxt;
-            let mut reach = next;
-            self.early.retain(|(from, to)| {
-                if *from <= next {
-                    reach = reach.max(*to);
-                }
-                *from > next
-            });
-            if reach > next {
-                self.rcv_nxt = reach;
-                moved = true;
+    /// Sets the window when so many segments have been delivered, by an
+    /// acknowledgement that moves on or not, and these are found lost.
+    pub(super) fn adapt(&mut self, delivered: u32, moved: bool, losses: &Losses) {
+        let under_way = self.flight.under_way();
+        if !self.flight.is_repairing() {
+            if let Some(over) = self.recovery.take() {
+                self.window = over.target();
             }
+        } else if losses.are_first {
+            self.recovery = Some(Recovery::new(self.window));
+        }
+        match &mut self.recovery {
+            Some(recovery) => {
+                let allowed = recovery.allows(under_way, delivered, moved && losses.count == 0);
+                self.window = under_way.saturating_add(allowed);
+            }
+            None if moved => {
+                self.window = self.window.saturating_add(delivered).min(WINDOW_MAX);
+            }
+            None => {}
+        }
+    }
+
+    fn note_sent(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.sent();
+        }
+    }
+
+    /// Takes a range: in its turn with what waited for it, or ahead of it.
+    fn absorb(&mut self, from: u32, to: u32) {
+        if to <= self.rcv_nxt {
+            return;
+        }
+        let (mut from, mut to) = (from, to);
+        self.early.retain(|(first, end)| {
+            let touches = *first <= to && from <= *end;
+            if touches {
+                (from, to) = (from.min(*first), to.max(*end));
+            }
+            !touches
+        });
+        match from <= self.rcv_nxt {
+            true => self.rcv_nxt = to,
+            false => self.early.insert(0, (from, to)),
         }
     }
 }
