@@ -28,7 +28,7 @@ pub(crate) const SIZES: [usize; 3] = [1, 64 * 1024, 32 * 1024 * 1024];
 
 /// What must be installed.
 pub(crate) fn tools() -> Result<(), String> {
-    for tool in ["nginx", "curl", "openssl", "wrk"] {
+    for tool in ["nginx", "curl", "haproxy", "openssl", "wrk"] {
         let found = Command::new("sh")
             .args(["-c", &format!("command -v {tool}")])
             .stdout(Stdio::null())
@@ -108,7 +108,7 @@ impl Site {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         self.nginx = Some(spawn(self.lab.server(), command));
-        self.until_answering(self.lab.server(), NGINX);
+        self.until_answering(self.lab.server(), "127.0.0.1", NGINX);
     }
 
     /// Ends nginx at once, or lets it finish what it does.
@@ -182,15 +182,15 @@ impl Site {
         self.lab.client().run(|| command.output().unwrap()).unwrap()
     }
 
-    /// Waits until a port of a host's own answers.
-    fn until_answering(&self, host: &Host, port: u16) {
+    /// Waits until a port of an address of a host's own answers.
+    pub(crate) fn until_answering(&self, host: &Host, address: &str, port: u16) {
         let began = Instant::now();
-        let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let answers = || std::net::TcpStream::connect((address, port)).is_ok();
         while !host.run(answers).unwrap() {
             let log = || fs::read_to_string(self.folder.join("error.log"));
             assert!(
                 began.elapsed() < PATIENCE,
-                "nginx does not start: {:?}",
+                "port {port} does not answer: {:?}",
                 log()
             );
             sleep(Duration::from_millis(10));
