@@ -256,13 +256,14 @@ pub(crate) struct PeersArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Take a peer in first, such as ID@HOST:PORT?debounce=2&f=1; with
-    /// &pairing=1, one behind a gate that pairs. May be given more than once.
+    /// Take a peer in first, such as ID@HOST:PORT?debounce=2&f=1, or
+    /// HOST:PORT?pairing=1, one behind a gate that pairs. May be given more than
+    /// once.
     #[arg(long, value_name = "NODE_URL")]
     pub(crate) add: Vec<NodeUrl>,
 
-    /// Forget all paths to a peer, and the peer, first. May be given more than
-    /// once.
+    /// Forget all paths to a peer, also to each address of a name, and the peer,
+    /// first. May be given more than once.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) forget: Vec<Server>,
 

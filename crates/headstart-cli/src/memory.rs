@@ -1,5 +1,6 @@
 //! The file that `--memory` names.
 
+use std::io;
 use std::path::Path;
 
 use headstart_store::{Contents, MemoryFile};
@@ -13,16 +14,24 @@ use crate::output::complain;
 #[derive(Debug)]
 pub(crate) struct Kept {
     file: MemoryFile,
+    /// It is not something else, which is left as it is.
+    is_ours: bool,
     pub(crate) memory: Memory,
     pub(crate) peers: Directory,
 }
 
 impl Kept {
-    /// Reads a file; one that is damaged or something else is as good as
-    /// empty, after a warning.
+    /// Reads a file, and sees that it can be written; one that is damaged or
+    /// something else is as good as empty, after a warning.
     pub(crate) fn open(name: &Path) -> Result<Self, Stop> {
         let file = MemoryFile::new(name);
         let Contents { paths, peers, .. } = load(&file)?;
+        let is_ours = match file.update(|_| ()) {
+            Ok(()) => true,
+            // Of that there was a warning.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => false,
+            Err(error) => return Err(Stop::because(name.display(), error)),
+        };
         let memory = Memory::default();
         memory.restore(paths);
         let mut directory = Directory::default();
@@ -34,6 +43,7 @@ impl Kept {
         }
         Ok(Self {
             file,
+            is_ours,
             memory,
             peers: directory,
         })
@@ -42,9 +52,16 @@ impl Kept {
     /// Writes what is remembered of paths back, beside what other processes
     /// have learnt meanwhile. Waits for the disk.
     pub(crate) fn save(&self) {
+        if !self.is_ours {
+            return;
+        }
         let news = self.memory.snapshot();
         if let Err(error) = self.file.update(|contents| contents.merge(news)) {
-            complain("warning", &format!("nothing is remembered: {error}"));
+            let name = self.file.name().display();
+            complain(
+                "warning",
+                &format!("{name}: nothing is remembered: {error}"),
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `headstart peers`.
 
+use std::net::ToSocketAddrs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headstart_store::{Contents, MemoryFile};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::cli::{PeersArgs, Server};
 use crate::exit::{Done, Stop};
 use crate::memory;
-use crate::output::{self, BAD, GOOD, ODD, styled};
+use crate::output::{self, BAD, GOOD, ODD, complain, styled};
 
 /// Runs the command.
 pub(crate) fn run(args: &PeersArgs) -> Result<Done, Stop> {
@@ -19,7 +20,11 @@ pub(crate) fn run(args: &PeersArgs) -> Result<Done, Stop> {
     let mut contents = memory::load(&file)?;
     if !args.add.is_empty() || !args.forget.is_empty() {
         let change = |contents: &mut Contents| {
-            args.forget.iter().for_each(|peer| forget(contents, peer));
+            for peer in &args.forget {
+                if forget(contents, peer) == 0 {
+                    complain("warning", &format!("nothing is known of {peer}"));
+                }
+            }
             args.add
                 .iter()
                 .for_each(|url| contents.insert_peer(url.clone()));
@@ -34,16 +39,19 @@ pub(crate) fn run(args: &PeersArgs) -> Result<Done, Stop> {
     Ok(Done::Well)
 }
 
-fn forget(contents: &mut Contents, peer: &Server) {
-    let is_peer = |host: &str, port| host == peer.host && port == peer.port;
-    let of_peer = |path: &Remembered| {
-        let address = path.path.peer();
-        is_peer(&address.ip().to_string(), address.port())
-    };
-    contents.paths.retain(|path| !of_peer(path));
+/// Forgets a peer, and the paths to its addresses; how many of them were known.
+fn forget(contents: &mut Contents, peer: &Server) -> usize {
+    let known = |contents: &Contents| contents.paths.len().saturating_add(contents.peers.len());
+    let before = known(contents);
+    // A name that is no more has no paths that anybody could use.
+    let found = (peer.host.as_str(), peer.port).to_socket_addrs();
+    let addresses: Vec<_> = found.into_iter().flatten().collect();
     contents
-        .peers
-        .retain(|url| !is_peer(url.host(), url.port()));
+        .paths
+        .retain(|path| !addresses.contains(&path.path.peer()));
+    let is_peer = |url: &NodeUrl| (url.host(), url.port()) == (&peer.host, peer.port);
+    contents.peers.retain(|url| !is_peer(url));
+    before.saturating_sub(known(contents))
 }
 
 fn list(contents: &Contents, json: bool) -> Result<(), Stop> {
@@ -180,7 +188,7 @@ impl PeerLine {
 
 fn words_of(url: &NodeUrl) -> &'static str {
     match url.abilities().peer() {
-        Peer::Unaware => "not raced",
+        Peer::Unaware => "not raced, as it takes debounce=2&f=1 or pairing=1",
         Peer::FirstCome => "raced; takes the first copy that comes",
         Peer::Pairing => "raced; answers every copy",
     }
@@ -200,7 +208,30 @@ struct Summary {
 
 #[cfg(test)]
 mod tests {
+    use headstart_tokio::core::path::PathKey;
+
     use super::*;
+
+    #[test]
+    fn a_name_stands_for_its_addresses() {
+        let path = |address: &str| Remembered {
+            path: PathKey::new([127, 0, 0, 1].into(), address.parse().unwrap()),
+            noted: WallTime::from_millis(1),
+            standing: Standing::Open {
+                trust: 0,
+                asked: false,
+                relapse: None,
+            },
+        };
+        let mut contents = Contents {
+            paths: vec![path("127.0.0.1:443"), path("127.0.0.1:444")],
+            peers: vec!["localhost:443?f=1".parse().unwrap()],
+        };
+        let peer: Server = "localhost:443".parse().unwrap();
+        assert_eq!(forget(&mut contents, &peer), 2);
+        assert_eq!(contents.paths, [path("127.0.0.1:444")]);
+        assert_eq!(forget(&mut contents, &peer), 0);
+    }
 
     #[test]
     fn times_are_in_the_unit_that_matters() {

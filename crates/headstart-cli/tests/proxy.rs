@@ -124,6 +124,46 @@ fn a_server_that_is_not_there_costs_one_connection() {
 }
 
 #[test]
+fn a_race_that_reaches_nobody_is_a_dial_that_failed() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let forward = Server::spawn(headstart(&[
+        "forward",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &to,
+    ]));
+    let mut stream = TcpStream::connect(&forward.address).unwrap();
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let summary = summary(forward, Signal::SIGTERM);
+    assert_eq!(
+        (&summary["dial_errors"], &summary["broken"]),
+        (&1.into(), &0.into()),
+        "{summary}"
+    );
+}
+
+#[test]
+fn who_resets_when_all_is_said_breaks_nothing() {
+    let (gate, listener) = gate(&[]);
+    let mut stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    behind.write_all(b"all").unwrap();
+    behind.shutdown(Shutdown::Write).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    reset(stream);
+    // Its server hears that it did not say goodbye.
+    let error = behind.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let summary = summary(gate, Signal::SIGTERM);
+    assert_eq!(summary["broken"], 0, "{summary}");
+}
+
+#[test]
 fn what_breaks_on_one_side_breaks_on_the_other() {
     let (gate, listener) = gate(&[]);
     // A client that goes in the middle of an upload has not sent it whole.
@@ -258,33 +298,61 @@ fn metrics_are_served_to_prometheus() {
         .local_addr()
         .unwrap();
     let (gate, listener) = gate(&["--metrics", &metrics.to_string()]);
+    // What has not happened yet is 0, not unknown.
+    until_scraped(
+        metrics,
+        &[
+            "headstart_connections_total 0",
+            "headstart_connections_broken_total 0",
+            "headstart_dial_errors_total 0",
+            "headstart_gate_malformed_total 0",
+        ],
+    );
     let mut stream = client(&gate.address);
-    serve(&listener).write_all(b"answer").unwrap();
+    let mut behind = serve(&listener);
+    behind.write_all(b"answer").unwrap();
+    // Also of a connection that goes on.
+    until_scraped(
+        metrics,
+        &[
+            "headstart_connections_open 1",
+            "headstart_relayed_bytes_total{direction=\"down\"} 6",
+        ],
+    );
+    drop(behind);
     stream.read_to_end(&mut Vec::new()).unwrap();
     drop(stream);
-    let text = (0..100)
-        .map(|_| {
-            sleep(Duration::from_millis(20));
-            let mut scrape = TcpStream::connect(metrics).unwrap();
-            write!(
-                scrape,
-                "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
-            .unwrap();
-            let mut text = String::new();
-            scrape.read_to_string(&mut text).unwrap();
-            text
-        })
-        .find(|text| text.contains("headstart_relayed_bytes_total{direction=\"down\"} 6"))
-        .expect("the connection is counted");
-    for line in [
-        "headstart_connections_total 1",
-        "headstart_connections_open 0",
-        "headstart_relayed_bytes_total{direction=\"up\"} 9",
-        "headstart_gate_first_total 1",
-    ] {
-        assert!(text.contains(line), "{line}: {text}");
+    until_scraped(
+        metrics,
+        &[
+            "headstart_connections_total 1",
+            "headstart_connections_open 0",
+            "headstart_relayed_bytes_total{direction=\"down\"} 6",
+            "headstart_relayed_bytes_total{direction=\"up\"} 9",
+            "headstart_gate_first_total 1",
+        ],
+    );
+}
+
+/// Waits until all these lines are served.
+fn until_scraped(metrics: SocketAddr, lines: &[&str]) {
+    let mut text = String::new();
+    for _ in 0..500 {
+        let mut scrape = TcpStream::connect(metrics).unwrap();
+        write!(
+            scrape,
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        text.clear();
+        scrape.read_to_string(&mut text).unwrap();
+        let served = |line: &&str| text.lines().any(|served| served == *line);
+        if lines.iter().all(served) {
+            return;
+        }
+        sleep(Duration::from_millis(20));
     }
+    panic!("never {lines:?}: {text}");
 }
 
 #[test]
@@ -311,6 +379,19 @@ fn wrong_settings_are_told_in_a_line() {
             ],
             2,
         ),
+        (
+            vec![
+                "forward",
+                "--listen",
+                "127.0.0.1:0",
+                "--to",
+                "a:1",
+                "--memory",
+                "/no/such/folder/memory",
+            ],
+            1,
+        ),
+        (vec!["gate", "--listen", "localhost:443", "--to", "a:1"], 2),
     ] {
         let output = common::run(&arguments);
         assert_eq!(

@@ -49,6 +49,9 @@ fn abilities_say_whether_a_peer_is_raced() {
         ("?f=fF&debounce=4294967295", Peer::FirstCome, true),
         ("?debounce=3&f=fffffffffffffffe", Peer::Unaware, false),
         ("?debounce=2&f=1&pairing=1", Peer::Pairing, true),
+        ("?pairing=1", Peer::Pairing, true),
+        ("?pairing=1&f=0", Peer::Unaware, false),
+        ("?pairing=1&debounce=0", Peer::Unaware, true),
         ("?debounce=2&f=2&pairing=1", Peer::Unaware, false),
         ("?&&debounce=2&f=1&", Peer::FirstCome, true),
     ] {

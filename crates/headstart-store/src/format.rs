@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use headstart_core::path::{PathKey, Remembered, Standing, Trouble, WallTime};
 use headstart_core::peers::NodeUrl;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contents::Contents;
 
@@ -43,6 +44,8 @@ enum Line {
     },
     End {
         lines: usize,
+        /// XXH3 of 64 bits over everything before this line, in hexadecimal.
+        sum: String,
     },
 }
 
@@ -73,10 +76,14 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign => f.write_str("no path memory of Headstart's; it is left as it is"),
+            Self::Foreign => f.write_str(
+                "no path memory of Headstart's; it is left as it is, and nothing is kept: \
+                 name another file, or remove this one",
+            ),
             Self::Newer(version) => write!(
                 f,
-                "a path memory of version {version}, newer than {VERSION}; it is left as it is"
+                "a path memory of version {version}, newer than {VERSION}; it is left as it is, \
+                 and nothing is kept"
             ),
             Self::Damaged { line, why } => {
                 write!(f, "damaged in line {line} ({why}); starting with nothing")
@@ -91,19 +98,26 @@ pub(crate) fn write(contents: &Contents) -> serde_json::Result<String> {
         url: url.to_string(),
     });
     let header = Line::HeadstartMemory { version: VERSION };
+    let mut text = String::new();
+    for line in std::iter::once(header).chain(paths).chain(peers) {
+        push(&mut text, &line)?;
+    }
     let end = Line::End {
         lines: contents.paths.len().saturating_add(contents.peers.len()),
+        sum: sum(text.as_bytes()),
     };
-    let mut text = String::new();
-    for line in std::iter::once(header)
-        .chain(paths)
-        .chain(peers)
-        .chain([end])
-    {
-        text.push_str(&serde_json::to_string(&line)?);
-        text.push('\n');
-    }
+    push(&mut text, &end)?;
     Ok(text)
+}
+
+fn push(text: &mut String, line: &Line) -> serde_json::Result<()> {
+    text.push_str(&serde_json::to_string(line)?);
+    text.push('\n');
+    Ok(())
+}
+
+fn sum(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
 }
 
 /// An empty file says nothing.
@@ -116,7 +130,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Warning> {
     match serde_json::from_slice(first) {
         Ok(Line::HeadstartMemory { version: VERSION }) => {}
         Ok(Line::HeadstartMemory { version }) => return Err(Warning::Newer(version)),
-        _ => return Err(Warning::Foreign),
+        _ if !was_ours(bytes) => return Err(Warning::Foreign),
+        Ok(_) | Err(_) => {
+            return Err(Warning::Damaged {
+                line: 1,
+                why: "it does not say what it is".to_owned(),
+            });
+        }
     }
     let damaged = |line, why: &dyn fmt::Display| Warning::Damaged {
         line,
@@ -126,8 +146,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Warning> {
         let before = bytes.iter().take(error.valid_up_to());
         damaged(1 + before.filter(|byte| **byte == b'\n').count(), &error)
     })?;
-    let mut seen = 0_usize;
+    let (mut seen, mut before) = (0_usize, first.len().saturating_add(1));
     for (number, text) in (1..).zip(text.split_inclusive('\n')).skip(1) {
+        let above = bytes.get(..before).unwrap_or(bytes);
+        before = before.saturating_add(text.len());
         let text = text
             .strip_suffix('\n')
             .ok_or_else(|| damaged(number, &"it breaks off"))?;
@@ -139,10 +161,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Warning> {
                     .peers
                     .push(url.map_err(|error| damaged(number, &error))?);
             }
-            Line::End { lines } if lines == seen && text_ends(bytes, number) => {
-                return Ok(contents);
+            Line::End { lines, .. } if lines != seen || before != bytes.len() => {
+                return Err(damaged(number, &"not as many lines as it says"));
             }
-            Line::End { .. } => return Err(damaged(number, &"not as many lines as it says")),
+            Line::End { sum: said, .. } if said != sum(above) => {
+                return Err(damaged(number, &"not the sum of what is above"));
+            }
+            Line::End { .. } => return Ok(contents),
             line => {
                 let path = path_of(line).ok_or_else(|| damaged(number, &"no such trouble"))?;
                 contents.paths.push(path);
@@ -153,9 +178,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Warning> {
     Err(damaged(seen.saturating_add(2), &"it breaks off"))
 }
 
-/// Whether so many lines are all.
-fn text_ends(bytes: &[u8], lines: usize) -> bool {
-    bytes.iter().filter(|byte| **byte == b'\n').count() == lines && bytes.ends_with(b"\n")
+/// Whether bytes with a bad beginning are of a file of ours: some line still
+/// says so, or they are zeros, as a crash of the machine leaves them.
+fn was_ours(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    bytes.iter().all(|byte| *byte == 0)
+        || lines.any(|line| serde_json::from_slice::<Line>(line).is_ok())
 }
 
 fn line_of(remembered: &Remembered) -> Line {

@@ -28,14 +28,14 @@
 //! # The file
 //!
 //! Lines of JSON, to be read by people as well: what it is and the version of
-//! the format, a line for each path and each peer, and how many there were.
-//! Times are milliseconds since 1970. It is written anew each time: under
+//! the format, a line for each path and each peer, and at the end how many there
+//! were and a checksum (XXH3, of everything above). Times are milliseconds since 1970. It is written anew each time: under
 //! another name beside it, flushed to the disk, then given its name. So at any
 //! time, also after a crash, it is whole: what was written, or what was there
 //! before. On Unix only its owner may read it, for it says who was dialled.
 //!
-//! A file that is damaged all the same is taken for empty, with a warning, and
-//! written anew. One that is something else, or of a newer version, is taken for
+//! A file that is damaged all the same, by as much as a bit, is taken for empty,
+//! with a warning, and written anew. One that is something else, or of a newer version, is taken for
 //! empty too, but never written over.
 //!
 //! Several processes may share a file: [`MemoryFile::update`] reads it, lets the

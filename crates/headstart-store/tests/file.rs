@@ -79,7 +79,7 @@ fn people_can_read_it() {
         "\n",
         r#"{"is":"peer","url":"id@host:1?debounce=2&f=1"}"#,
         "\n",
-        r#"{"is":"end","lines":3}"#,
+        r#"{"is":"end","lines":3,"sum":"0ef4f1c36aa88468"}"#,
         "\n",
     );
     assert_eq!(text, expected);
@@ -119,7 +119,6 @@ fn what_is_something_else_is_never_written_over() {
     let cases = [
         ("root:x:0:0::/root:/bin/sh\n", Warning::Foreign),
         ("{}", Warning::Foreign),
-        ("{\"is\":\"end\",\"lines\":0}\n", Warning::Foreign),
         ("\n", Warning::Foreign),
         (newer, Warning::Newer(2)),
     ];
@@ -142,6 +141,39 @@ fn example() -> Contents {
         paths: vec![path(1, 5), suspended(2, 7), path(3, 9)],
         peers: vec!["h:1?f=1".parse().unwrap(), "g:2".parse().unwrap()],
     }
+}
+
+#[test]
+fn a_file_of_which_one_bit_is_wrong_is_empty() {
+    let (_folder, file) = file();
+    let right = written(&file, &example());
+    for place in 0..right.len() * 8 {
+        let mut wrong = right.clone();
+        wrong[place / 8] ^= 1 << (place % 8);
+        fs::write(file.name(), &wrong).unwrap();
+        let loaded = file.load().unwrap();
+        assert_eq!(loaded.contents, Contents::default(), "bit {place}");
+        assert!(loaded.warning.is_some(), "bit {place}");
+    }
+}
+
+#[test]
+fn a_file_whose_beginning_is_lost_is_written_anew() {
+    let (_folder, file) = file();
+    let right = written(&file, &example());
+    let lost: Vec<u8> = right.iter().enumerate().map(keep_behind(40)).collect();
+    for bytes in [vec![0; 4_096], lost] {
+        fs::write(file.name(), bytes).unwrap();
+        let warning = file.load().unwrap().warning;
+        assert!(matches!(warning, Some(Warning::Damaged { line: 1, .. })));
+        file.update(|stored| stored.merge([path(1, 1)])).unwrap();
+        assert_eq!(file.load().unwrap().contents.paths.len(), 1);
+    }
+}
+
+/// Zeros, and from there on what is there.
+fn keep_behind(place: usize) -> impl Fn((usize, &u8)) -> u8 {
+    move |(at, byte)| if at < place { 0 } else { *byte }
 }
 
 /// Wherever it breaks off: all, or nothing with a warning, never a part.

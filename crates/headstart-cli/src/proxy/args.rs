@@ -16,7 +16,7 @@ use crate::cli::{FramingName, Server, duration};
 pub(crate) struct GateArgs {
     /// The address to listen on, such as 0.0.0.0:443 or [::]:443; port 0 takes
     /// any free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listening_address)]
     pub(super) listen: SocketAddr,
 
     /// The server that the gate stands before; it sees plain TCP
@@ -67,7 +67,7 @@ pub(crate) struct GateArgs {
 pub(crate) struct ForwardArgs {
     /// The address to listen on, such as 127.0.0.1:4000; port 0 takes any free
     /// one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listening_address)]
     pub(super) listen: SocketAddr,
 
     /// Where to dial, by a race
@@ -129,6 +129,11 @@ pub(super) struct ServiceArgs {
     /// Print lines of JSON: one when it listens, one with a summary at the end
     #[arg(long)]
     pub(super) json: bool,
+}
+
+fn listening_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an address of this machine and a port: 0.0.0.0:443 or [::]:443")
 }
 
 /// Form of the header that tells of the client.

@@ -1,11 +1,12 @@
 //! `headstart forward`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_tokio::core::race::AttemptKind;
-use headstart_tokio::{Dialer, FirstFlight, ListenOptions, Options, QueueLen, Schedule};
+use headstart_tokio::{Dialer, FirstFlight, ListenOptions, Options, Peer, QueueLen, Schedule};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -19,6 +20,7 @@ use crate::cli::{FramingName, Server};
 use crate::exit::{Done, Stop};
 use crate::limits;
 use crate::memory::Kept;
+use crate::output::complain;
 use crate::signals::Signals;
 
 /// How often what is learnt is written.
@@ -46,6 +48,16 @@ async fn forward(args: &ForwardArgs) -> Result<Done, Stop> {
         .local_addr()
         .map_err(|error| Stop::because("listening", error))?;
     let kept = args.memory.as_deref().map(Kept::open).transpose()?;
+    let known = kept
+        .as_ref()
+        .and_then(|kept| kept.peers.get(&args.to.host, args.to.port));
+    if let Some(url) = known.filter(|url| url.abilities().peer() == Peer::Unaware) {
+        let why = "so nothing is raced: `headstart peers FILE --add` says otherwise";
+        complain(
+            "warning",
+            &format!("the memory knows {url}, which does not debounce, {why}"),
+        );
+    }
     let far = Arc::new(Far {
         dialer: dialer(args, kept.as_ref())
             .map_err(|error| Stop::because("preparing to dial", error))?,
@@ -53,7 +65,7 @@ async fn forward(args: &ForwardArgs) -> Result<Done, Stop> {
         first_byte: (args.framing == FramingName::Token)
             .then(|| Duration::from_millis(args.first_byte)),
     });
-    let (service, ending) = Service::new(&args.service);
+    let (service, ending) = Service::new(&args.service, &args.to);
     Listening::new(address, args.to.to_string(), None).tell(args.service.json)?;
     let accepting = tokio::spawn(accept(listener, service, far.clone()));
     let keeping = kept.map(|kept| Keeping::start(Arc::new(kept)));
@@ -130,8 +142,8 @@ async fn accept(listener: TcpListener, service: Service, far: Arc<Far>) {
             () = service.draining() => break,
         };
         match accepted {
-            Ok((client, _)) => {
-                tokio::spawn(far.clone().serve(client, guest));
+            Ok((client, address)) => {
+                tokio::spawn(far.clone().serve(client, address, guest));
             }
             Err(error) => {
                 // One connection is gone, or descriptors have run out.
@@ -155,7 +167,7 @@ struct Far {
 }
 
 impl Far {
-    async fn serve(self: Arc<Self>, mut client: TcpStream, guest: Guest) {
+    async fn serve(self: Arc<Self>, mut client: TcpStream, address: SocketAddr, guest: Guest) {
         let _ = client.set_nodelay(true);
         let to = (self.to.host.as_str(), self.to.port);
         let mut server = match self.dialer.dial(to).await {
@@ -169,13 +181,13 @@ impl Far {
             // Reading from the race says that the first flight is over.
             let _ = timeout(time, client.readable()).await;
         }
-        let result = guest.relay(&mut client, &mut server).await;
+        let result = guest.relay(address, &mut client, &mut server).await;
         let winner = match server.report().winner() {
             Some(winner) if winner.kind == AttemptKind::FastOpen => "fastopen",
             Some(_) => "plain",
             None => "none",
         };
         metrics::counter!(telemetry::RACES, "winner" => winner).increment(1);
-        tracing::debug!(winner, ok = result.is_ok(), "relayed");
+        tracing::debug!(client = %address, winner, ok = result.is_ok(), "raced");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &GateArgs) -> Result<Done, Stop> {
     let summary = runtime.block_on(async {
         let signals = Signals::new().map_err(|e| Stop::because("waiting for signals", e))?;
         telemetry::metrics(args.service.metrics)?;
-        let (service, ending) = Service::new(&args.service);
+        let (service, ending) = Service::new(&args.service, &args.to);
         let threads = start(args, &service)?;
         let summary = ending.wait(signals).await;
         for thread in threads {
@@ -168,7 +168,7 @@ impl Backend {
         let mut client = admitted.stream;
         match self.dial(admitted.peer, dialled).await {
             // What broke is counted and logged.
-            Ok(mut server) => drop(guest.relay(&mut client, &mut server).await),
+            Ok(mut server) => drop(guest.relay(admitted.peer, &mut client, &mut server).await),
             Err(error) => {
                 client.spoil();
                 guest.not_dialled(&error);

@@ -35,6 +35,11 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
 
     /// Looks after itself; called once a second.
     fn look(&self) {}
+
+    /// Whether there was ever anybody at the other end.
+    fn was_reached(&self) -> bool {
+        true
+    }
 }
 
 impl End for TcpStream {
@@ -69,6 +74,14 @@ impl End for RaceStream {
             tracing::warn!("stalled after Fast Open: its path is remembered");
         }
     }
+
+    fn was_reached(&self) -> bool {
+        let report = self.report();
+        report
+            .attempts
+            .iter()
+            .any(|attempt| attempt.opened.is_some())
+    }
 }
 
 /// What was relayed.
@@ -81,12 +94,13 @@ pub(super) struct Relayed {
 }
 
 /// Relays until both sides have ended, each half by itself. If one breaks, so
-/// does the other; but who refuses bytes may still have something to say.
+/// does the other; but who refuses bytes may still have something to say. Every
+/// second, and at the end, `tell` is told what was relayed so far.
 pub(super) async fn relay<A: End, B: End>(
     a: &mut A,
     b: &mut B,
-    relayed: &mut Relayed,
     stop: impl Future<Output = ()>,
+    mut tell: impl FnMut(Relayed),
 ) -> io::Result<()> {
     let (mut up, mut down) = (Half::default(), Half::default());
     let mut stop = pin!(stop);
@@ -99,10 +113,21 @@ pub(super) async fn relay<A: End, B: End>(
         }
         while look.as_mut().poll(cx).is_ready() {
             b.look();
+            tell(Relayed::of(&up, &down));
             look.as_mut().reset(Instant::now() + LOOK);
         }
-        let heard = up.poll(cx, a, b)?.is_ready();
+        let heard = up.poll(cx, a, b);
         let told = down.poll(cx, b, a)?.is_ready();
+        let heard = match heard {
+            // Who resets a connection of which it has all has lost nothing: wrk
+            // and others end so.
+            Poll::Ready(Err(_)) if told => {
+                a.spoil();
+                b.spoil();
+                true
+            }
+            heard => heard?.is_ready(),
+        };
         if told && !heard && up.is_refused() {
             if !up.lingers {
                 up.lingers = true;
@@ -116,12 +141,21 @@ pub(super) async fn relay<A: End, B: End>(
         }
     })
     .await;
-    (relayed.up, relayed.down) = (up.bytes, down.bytes);
+    tell(Relayed::of(&up, &down));
     if result.is_err() {
         a.spoil();
         b.spoil();
     }
     result
+}
+
+impl Relayed {
+    fn of(up: &Half, down: &Half) -> Self {
+        Self {
+            up: up.bytes,
+            down: down.bytes,
+        }
+    }
 }
 
 /// One way.

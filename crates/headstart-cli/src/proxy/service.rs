@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::args::ServiceArgs;
 use super::relay::{End, Relayed, relay};
 use super::telemetry;
+use crate::cli::Server;
 use crate::exit::Stop;
 use crate::output;
 use crate::signals::Signals;
@@ -36,6 +37,8 @@ pub(super) struct Service {
     phase: watch::Receiver<Phase>,
     room: Arc<Semaphore>,
     most: u32,
+    /// Who is dialled, for the log.
+    to: Arc<Server>,
     totals: Arc<Totals>,
 }
 
@@ -65,7 +68,7 @@ pub(super) struct Guest {
 }
 
 impl Service {
-    pub(super) fn new(args: &ServiceArgs) -> (Self, Ending) {
+    pub(super) fn new(args: &ServiceArgs, to: &Server) -> (Self, Ending) {
         let (sender, phase) = watch::channel(Phase::Serving);
         let service = Self {
             phase,
@@ -73,6 +76,7 @@ impl Service {
                 usize::try_from(args.connections).unwrap_or(usize::MAX),
             )),
             most: args.connections,
+            to: Arc::new(to.clone()),
             totals: Arc::default(),
         };
         let ending = Ending {
@@ -118,38 +122,55 @@ impl Service {
 }
 
 impl Guest {
-    /// Relays until both sides have ended, or the service has.
+    /// Relays between a client at this address and the server, until both sides
+    /// have ended, or the service has.
     pub(super) async fn relay<A: End, B: End>(
         self,
+        address: SocketAddr,
         client: &mut A,
         server: &mut B,
     ) -> io::Result<()> {
         let totals = &self.service.totals;
-        totals.connections.fetch_add(1, Ordering::Relaxed);
         metrics::counter!(telemetry::CONNECTIONS).increment(1);
         metrics::gauge!(telemetry::OPEN).increment(1.0);
+        totals.connections.fetch_add(1, Ordering::Relaxed);
         let mut relayed = Relayed::default();
         let over = self.service.reached(Phase::Over);
-        let result = relay(client, server, &mut relayed, over).await;
-        totals.up.fetch_add(relayed.up, Ordering::Relaxed);
-        totals.down.fetch_add(relayed.down, Ordering::Relaxed);
-        metrics::counter!(telemetry::BYTES, "direction" => "up").increment(relayed.up);
-        metrics::counter!(telemetry::BYTES, "direction" => "down").increment(relayed.down);
+        let result = relay(client, server, over, |now| {
+            totals.count(now.up - relayed.up, now.down - relayed.down);
+            relayed = now;
+        })
+        .await;
         metrics::gauge!(telemetry::OPEN).decrement(1.0);
-        if let Err(error) = &result {
-            totals.broken.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!(telemetry::BROKEN).increment(1);
-            tracing::debug!(%error, "broken");
+        let Relayed { up, down } = relayed;
+        match &result {
+            Ok(()) => tracing::info!(client = %address, up, down, "relayed"),
+            Err(error) if !server.was_reached() => self.not_dialled(error),
+            Err(error) => {
+                totals.broken.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!(telemetry::BROKEN).increment(1);
+                tracing::info!(client = %address, up, down, %error, "broken");
+            }
         }
         result
     }
 
     /// Notes that there is nobody to relay to.
-    pub(super) fn not_dialled(self, error: &io::Error) {
+    pub(super) fn not_dialled(&self, error: &io::Error) {
         let totals = &self.service.totals;
         totals.dial_errors.fetch_add(1, Ordering::Relaxed);
         metrics::counter!(telemetry::DIAL_ERRORS).increment(1);
-        tracing::warn!(%error, "dial failed");
+        tracing::warn!(to = %self.service.to, %error, "dial failed");
+    }
+}
+
+impl Totals {
+    /// So many more bytes were relayed.
+    fn count(&self, up: u64, down: u64) {
+        self.up.fetch_add(up, Ordering::Relaxed);
+        self.down.fetch_add(down, Ordering::Relaxed);
+        metrics::counter!(telemetry::BYTES, "direction" => "up").increment(up);
+        metrics::counter!(telemetry::BYTES, "direction" => "down").increment(down);
     }
 }
 

@@ -55,5 +55,13 @@ pub(super) fn metrics(address: Option<SocketAddr>) -> Result<(), Stop> {
     metrics::describe_counter!(DIAL_ERRORS, "Dials that failed");
     metrics::describe_counter!(BROKEN, "Connections that broke");
     metrics::describe_counter!(RACES, "Races, by winner");
+    // From the start, so that a rate can be taken of what has not happened yet.
+    for name in [CONNECTIONS, DIAL_ERRORS, BROKEN] {
+        metrics::counter!(name).absolute(0);
+    }
+    metrics::gauge!(OPEN).set(0.0);
+    for direction in ["up", "down"] {
+        metrics::counter!(BYTES, "direction" => direction).absolute(0);
+    }
     Ok(())
 }

@@ -22,7 +22,8 @@ const SCHEME: &str = "storj://";
 /// The scheme `storj://` and the id may be missing, and are written only if the
 /// id is there, never the scheme. `debounce` is a decimal number, `f` the feature
 /// bits in hexadecimal (`storj/common`, `storj/nodeurl.go`). That a peer pairs
-/// has a word of its own, `pairing=1`, which Storj skips. Other parameters, such
+/// has a word of its own, `pairing=1`, which Storj skips; it stands for
+/// `debounce=2&f=1` too, unless these say otherwise. Other parameters, such
 /// as `noise_pub`, are kept as they are. Parameters are written in the order of
 /// their names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -145,6 +146,15 @@ impl NodeUrl {
                 _ => self.others.push((name.to_string(), value.to_string())),
             }
         }
+        // Who pairs tells copies apart, and wants them by Fast Open.
+        if self.abilities.pairing {
+            if !seen.contains(&"debounce") {
+                self.abilities.debounce = Abilities::PAIRING.debounce;
+            }
+            if !seen.contains(&"f") {
+                self.abilities.features = Abilities::PAIRING.features;
+            }
+        }
         self.others.sort();
         Ok(())
     }
@@ -157,8 +167,8 @@ impl NodeUrl {
             pairing,
         } = self.abilities;
         [
-            (debounce > 0).then(|| ("debounce", debounce.to_string())),
-            (features > 0).then(|| ("f", alloc::format!("{features:x}"))),
+            (debounce > 0 || pairing).then(|| ("debounce", debounce.to_string())),
+            (features > 0 || pairing).then(|| ("f", alloc::format!("{features:x}"))),
             pairing.then(|| ("pairing", "1".to_string())),
         ]
         .into_iter()

@@ -18,7 +18,11 @@ impl Counter {
     )]
     fn new(name: &'static str, what: &'static str) -> Self {
         #[cfg(feature = "metrics")]
-        metrics::describe_counter!(name, what);
+        {
+            metrics::describe_counter!(name, what);
+            // It is there from the start, so that a rate can be taken of it.
+            metrics::counter!(name).increment(0);
+        }
         Self {
             value: AtomicU64::new(0),
             #[cfg(feature = "metrics")]
