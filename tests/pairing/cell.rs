@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use headstart::core::race::Report;
+use headstart::core::race::{AttemptKind, Report};
 use headstart::tokio::Dialer;
 use headstart::{Framing, Peer};
 use headstart_lab::{Family, Lab, Rule};
@@ -29,6 +29,8 @@ const PACE: Duration = Duration::from_millis(5);
 const NOISE: f64 = 0.35;
 /// Longest that a story may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the last pairs may take to hear from their clients.
+const SETTLING: Duration = Duration::from_millis(300);
 /// How long to wait for what never comes.
 const NEVER: Duration = Duration::from_millis(1600);
 
@@ -45,6 +47,28 @@ pub fn all() -> impl Iterator<Item = Cell> {
             .into_iter()
             .map(move |gate| Cell { rule, gate })
     })
+}
+
+/// How many races, or pairs, went on by which kind of attempt.
+#[derive(Clone, Copy, Debug, Default)]
+struct Won {
+    plain: u64,
+    fast_open: u64,
+    /// An answer that was dropped may have come by both before the client
+    /// looked: then the gate knows only which came first.
+    either: u64,
+}
+
+impl Won {
+    fn count(&mut self, story: Story, report: &Report) {
+        let both = report.attempts.iter().all(|one| one.opened.is_some());
+        match report.winner().map(|winner| winner.kind) {
+            Some(_) if both && story == Story::Dropped => self.either += 1,
+            Some(AttemptKind::Plain) => self.plain += 1,
+            Some(AttemptKind::FastOpen) => self.fast_open += 1,
+            None => {}
+        }
+    }
 }
 
 /// What one race came to.
@@ -84,11 +108,12 @@ impl Cell {
         fetch_cookie(&lab, Family::V4)?;
         lab.set_rule(self.rule);
         let mut wrong = Vec::new();
+        let mut clients = Won::default();
         for story in Story::ALL {
             if story.is_long() && self.expected(story) == Expected::Whole {
                 continue;
             }
-            if let Err(error) = self.play_until_timely(&lab, &server, story) {
+            if let Err(error) = self.play_until_timely(&lab, &server, story, &mut clients) {
                 wrong.push(format!("{story:?}: {error}"));
             }
         }
@@ -101,7 +126,33 @@ impl Cell {
         if !often.is_empty() {
             wrong.push(format!("admitted too often: {often:?}"));
         }
+        if self.gate == Gate::Paired
+            && let Err(error) = self.agree(server, clients)
+        {
+            wrong.push(error.to_string());
+        }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    }
+
+    /// Whether the gate says of its pairs what the clients say of their races.
+    fn agree(self, server: Server, clients: Won) -> Outcome {
+        std::thread::sleep(SETTLING);
+        let told = server.stop()?;
+        let pairs = Won {
+            plain: told.won_by_plain,
+            fast_open: told.won_by_fast_open,
+            either: 0,
+        };
+        // Not every message is kept open.
+        let agree = pairs.plain <= clients.plain + clients.either
+            && pairs.fast_open <= clients.fast_open + clients.either;
+        ensure!(agree, "pairs: {pairs:?}, clients: {clients:?}, {told:?}");
+        let dies = Story::ALL
+            .into_iter()
+            .any(|story| matches!(self.expected(story), Expected::DiesLater(_)));
+        let known = pairs.plain + pairs.fast_open + told.expired;
+        ensure!(dies || known == told.pairs, "not settled: {told:?}");
         Ok(())
     }
 
@@ -118,10 +169,18 @@ impl Cell {
     }
 
     /// No race may fail; only for being late there is another chance.
-    fn play_until_timely(self, lab: &Lab, server: &Server, story: Story) -> Outcome {
+    fn play_until_timely(
+        self,
+        lab: &Lab,
+        server: &Server,
+        story: Story,
+        clients: &mut Won,
+    ) -> Outcome {
         let mut late = Ok(());
         for round in 0..ROUNDS {
             let told = self.play(lab, server, story, round)?;
+            told.iter()
+                .for_each(|race| clients.count(story, &race.report));
             self.judge(story, &told)?;
             late = self.is_timely(story, &told);
             if late.is_ok() {

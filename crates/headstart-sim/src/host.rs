@@ -7,7 +7,7 @@ use headstart_core::Instant;
 use headstart_core::debounce::Verdict;
 use headstart_core::framing::token::Header;
 use headstart_core::framing::{Progress, Scanner};
-use headstart_core::pair;
+use headstart_core::pair::{self, MemberId, Pair};
 use headstart_core::race::{AttemptKind, SynData};
 
 use crate::gate::{Admission, Budget, Claim, Copy, Gate, PairDriver, Place, Shortage};
@@ -89,11 +89,18 @@ impl Kept {
 
     /// The member that is the connection.
     pub(crate) fn chosen(&self) -> Option<usize> {
-        let mut chosen = None;
-        self.driver
-            .as_ref()?
-            .look(&mut |pair| chosen = pair.chosen());
-        self.members.get(chosen?.index()).copied()
+        self.member(Pair::chosen)
+    }
+
+    /// The member that the client uses, as the pair says.
+    pub(crate) fn winner(&self) -> Option<usize> {
+        self.member(Pair::winner)
+    }
+
+    fn member(&self, which: impl Fn(&Pair) -> Option<MemberId>) -> Option<usize> {
+        let mut member = None;
+        self.driver.as_ref()?.look(&mut |pair| member = which(pair));
+        self.members.get(member?.index()).copied()
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::member::{Flow, Member, Outcome, State};
-use super::{GRACE, LINGER, Pair};
+use super::{GRACE, LINGER, MemberId, Pair};
 use crate::race::Close;
 use crate::time::Instant;
 
@@ -63,16 +63,26 @@ impl Pair {
         if self.abandoned.is_none() {
             return;
         }
+        if self.served.is_none() {
+            self.served = self.first_served().map(|by| (self.now, by));
+        }
         for index in 0..self.members.len() {
             if let Some((outcome, close)) = self.members.get(index).and_then(|m| self.leaving(m))
                 && let Some(member) = self.members.get_mut(index)
             {
                 member.leave(outcome, close);
-                if outcome == Outcome::Delivered {
-                    self.served.get_or_insert(self.now);
-                }
             }
         }
+    }
+
+    /// Who has delivered the answer: of several, the one of which most is known
+    /// to have come.
+    fn first_served(&self) -> Option<MemberId> {
+        let served = self
+            .live()
+            .filter(|member| matches!(self.leaving(member), Some((Outcome::Delivered, _))));
+        let known = |member: &&Member| (member.flow().map(|f| f.acked), member.is_eligible());
+        served.max_by_key(known).map(|member| member.id)
     }
 
     fn leaving(&self, member: &Member) -> Option<(Outcome, Close)> {
@@ -99,7 +109,7 @@ impl Pair {
         let last = window.max(self.abandoned?).saturating_add(LINGER);
         Some(match self.served {
             // The client has all of it, and nothing says that it uses this one.
-            Some(served) if !member.is_proven() => {
+            Some((served, _)) if !member.is_proven() => {
                 window.max(served.saturating_add(GRACE)).min(last)
             }
             _ => last,

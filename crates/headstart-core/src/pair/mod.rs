@@ -106,8 +106,9 @@ pub struct Pair {
     finishing: bool,
     /// When the application went.
     abandoned: Option<Instant>,
-    /// When a client had the whole answer of an application that is gone.
-    served: Option<Instant>,
+    /// When a client had the whole answer of an application that is gone, and
+    /// on which member.
+    served: Option<(Instant, MemberId)>,
     /// The client will send no more.
     ended: bool,
     /// Since when no member is left.
@@ -140,6 +141,17 @@ impl Pair {
     /// The member that is the connection.
     pub fn chosen(&self) -> Option<MemberId> {
         self.chosen
+    }
+
+    /// The member that the client uses, as far as is known: the first to deliver
+    /// the whole answer of an application that is gone, or else the connection.
+    /// What a sibling's kernel is left with beside it wins nothing. Where the
+    /// client's kernel had all of it on two before the client chose, that is the
+    /// one which is known to have been first.
+    pub fn winner(&self) -> Option<MemberId> {
+        let stands = |id: &MemberId| self.get(*id).is_some_and(|m| m.outcome() == Outcome::Won);
+        let served = self.served.map(|(_, by)| by);
+        served.or(self.chosen.filter(stands))
     }
 
     /// How a member came, and how it stands.

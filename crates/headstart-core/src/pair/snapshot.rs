@@ -102,7 +102,7 @@ impl Pair {
                 self.abandoned
                     .map(|at| until(end.max(at).saturating_add(LINGER))),
                 self.served
-                    .map(|at| until(end.max(at.saturating_add(GRACE)))),
+                    .map(|(at, _)| until(end.max(at.saturating_add(GRACE)))),
                 self.desertion_end().map(until),
                 self.asking.again().map(|(at, _)| until(at)),
                 self.asking.again().map(|(_, pause)| pause),

@@ -42,6 +42,7 @@ fn p1_a_late_copy_is_answered_after_the_application_has_gone() {
     scene.expect(Step::Close(scene.id(FIRST), Graceful));
     scene.expect(Step::Close(scene.id(SECOND), Graceful));
     assert_eq!(scene.outcome(SECOND), Outcome::Delivered);
+    assert_eq!(scene.winner(), Some(SECOND));
     scene.expect(Step::Settled);
     assert!(!scene.joins(Plain), "the client has had everything");
 }

@@ -1,6 +1,6 @@
 //! What the client brings is read once, and its end is not a loser's.
 
-use headstart_core::pair::{Event, GRACE, Source, Step, WINDOW_DEFAULT};
+use headstart_core::pair::{Event, GRACE, LINGER, Outcome, Source, Step, WINDOW_DEFAULT};
 use headstart_core::race::Close::Graceful;
 
 use crate::scene::{FIRST, MS, SECOND, Scene};
@@ -153,4 +153,79 @@ fn p2_a_member_is_listened_to_until_it_has_spoken_or_ended() {
     assert!(scene.pair.is_quiet(scene.id(SECOND)));
     scene.tell(SECOND, Event::Failed);
     assert!(!scene.pair.is_quiet(scene.id(SECOND)));
+}
+
+#[test]
+fn p1_who_served_the_client_has_won_and_not_who_is_left_with_the_answer() {
+    for dead in [FIRST, SECOND] {
+        let alive = SECOND - dead;
+        let mut scene = Scene::usual().joined();
+        scene.writes(b"answer");
+        scene.sends(FIRST, b"answer");
+        scene.sends(SECOND, b"answer");
+        scene.abandon();
+        scene.finishes(FIRST);
+        scene.finishes(SECOND);
+        assert_eq!(scene.winner(), None, "nobody has anything for sure");
+        scene.tell(alive, Event::Acked(7));
+        assert_eq!(scene.outcome(dead), Outcome::Delivered);
+        assert_eq!(scene.winner(), Some(alive));
+        scene.expect(Step::Close(scene.id(FIRST), Graceful));
+        scene.expect(Step::Close(scene.id(SECOND), Graceful));
+        scene.expect(Step::Settled);
+        assert_eq!(scene.winner(), Some(alive));
+    }
+}
+
+#[test]
+fn p1_who_is_left_when_the_client_was_served_has_not_won() {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"a");
+    scene.sends(FIRST, b"a");
+    scene.sends(SECOND, b"a");
+    // The client's bytes came by both, and its end by the first.
+    scene.reads(FIRST, 5);
+    scene.tell(SECOND, Event::Readable);
+    scene.tell(SECOND, Event::Discarded(5));
+    scene.tell(SECOND, Event::Drained);
+    scene.tell(FIRST, Event::Ended);
+    scene.tell(FIRST, Event::Acked(1));
+    scene.abandon();
+    scene.finishes(FIRST);
+    scene.expect(Step::Close(scene.id(FIRST), Graceful));
+    scene.finishes(SECOND);
+    scene.expect(Step::Close(scene.id(SECOND), Graceful));
+    assert_eq!(scene.winner(), Some(FIRST));
+}
+
+#[test]
+fn p1_of_two_that_hand_over_late_the_one_with_more_has_won() {
+    for ahead in [FIRST, SECOND] {
+        let mut scene = Scene::usual().joined();
+        scene.writes(b"answer");
+        scene.sends(FIRST, b"answer");
+        scene.sends(SECOND, b"answer");
+        scene.abandon();
+        scene.finishes(FIRST);
+        scene.finishes(SECOND);
+        // Neither end is ever acknowledged.
+        scene.tell(SECOND - ahead, Event::Acked(3));
+        scene.tell(ahead, Event::Acked(6));
+        scene.pass(WINDOW_DEFAULT + LINGER);
+        scene.expect(Step::Close(scene.id(FIRST), Graceful));
+        scene.expect(Step::Close(scene.id(SECOND), Graceful));
+        assert_eq!(scene.winner(), Some(ahead));
+    }
+}
+
+#[test]
+fn p1_a_connection_that_fails_has_not_won() {
+    let mut scene = Scene::usual();
+    scene.writes(b"answer");
+    scene.sends(FIRST, b"answer");
+    scene.pass(WINDOW_DEFAULT);
+    scene.waits();
+    assert_eq!(scene.winner(), Some(FIRST), "nobody else can come");
+    scene.tell(FIRST, Event::Failed);
+    assert_eq!(scene.winner(), None);
 }

@@ -148,6 +148,10 @@ impl Scene {
         self.pair.chosen().map(MemberId::index)
     }
 
+    pub(crate) fn winner(&self) -> Option<usize> {
+        self.pair.winner().map(MemberId::index)
+    }
+
     pub(crate) fn outcome(&self, index: usize) -> Outcome {
         self.pair.member(self.id(index)).expect("a member").1
     }

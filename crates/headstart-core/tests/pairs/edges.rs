@@ -16,6 +16,7 @@ pub fn check(before: &World, after: &World, action: Action) -> Verdict {
         before.chosen().is_none() || before.chosen() == after.chosen(),
         "P1 the choice is changed"
     );
+    wins(before, after)?;
     forgets(before, after)?;
     ends(before, after)?;
     joins(before, after, action)
@@ -95,6 +96,36 @@ fn chooses(before: &World, after: &World, chosen: usize, action: Action) -> Verd
     rule!(
         allowed,
         "P1 member {chosen} is chosen without a reason: {:?}",
+        after.snap
+    );
+    Ok(())
+}
+
+/// Who is said to have won was the first to deliver the answer, and for all that
+/// is known has more of it than any other; or else is the connection.
+fn wins(before: &World, after: &World) -> Verdict {
+    let delivered = |world: &World| {
+        let all = 0..world.legs.len();
+        all.filter(|index| world.outcome(*index) == Outcome::Delivered)
+            .collect::<Vec<_>>()
+    };
+    let winner = after.winner();
+    if !delivered(before).is_empty() {
+        rule!(winner == before.winner(), "P1 another has won");
+        return Ok(());
+    }
+    let served = delivered(after);
+    let chosen = after
+        .chosen()
+        .filter(|index| after.outcome(*index) == Outcome::Won);
+    let most = served.iter().map(|index| after.legs[*index].acked).max();
+    rule!(
+        match winner {
+            Some(index) if served.is_empty() => chosen == Some(index),
+            Some(index) => served.contains(&index) && Some(after.legs[index].acked) == most,
+            None => chosen.is_none() && served.is_empty(),
+        },
+        "P1 {winner:?} won: {:?}",
         after.snap
     );
     Ok(())

@@ -304,6 +304,10 @@ impl World {
         self.snap.chosen.map(MemberId::index)
     }
 
+    pub fn winner(&self) -> Option<usize> {
+        self.pair.winner().map(MemberId::index)
+    }
+
     pub fn outcome(&self, index: usize) -> Outcome {
         self.snap.members[index].outcome
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use headstart_core::pair::{Accepted, Event, MemberId, Outcome, Pair, Source, Step};
+use headstart_core::pair::{Accepted, Event, MemberId, Pair, Source, Step};
 use headstart_core::race::{AttemptKind, Close};
 use headstart_core::time::Instant;
 
@@ -315,14 +315,8 @@ impl<R: Runtime> Joined<R> {
     }
 
     fn tell_winner(&self) {
-        let members = (0..self.pair.joined()).filter_map(|index| {
-            let id = self.pair.id(index)?;
-            self.pair.member(id)
-        });
-        let winner = members
-            .filter(|(_, outcome)| matches!(outcome, Outcome::Won | Outcome::Delivered))
-            .map(|(kind, _)| Via::from(kind))
-            .next();
+        let winner = self.pair.winner().and_then(|id| self.pair.member(id));
+        let winner = winner.map(|(kind, _)| Via::from(kind));
         let counts = &self.counts;
         let counter = match winner {
             Some(Via::Plain) => &counts.won_by_plain,

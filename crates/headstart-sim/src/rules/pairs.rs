@@ -23,6 +23,7 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
         return;
     }
     p1_the_whole_answer_by_any_path(run, found);
+    p1_who_won_was_heard(run, found);
     p2_each_byte_is_read_once(&run.world, run.upload, found);
 }
 
@@ -62,6 +63,34 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
                 "a copy's path works, and {} bytes of {answer} were read, {:?}",
                 run.app.read.len(),
                 run.app.read_end
+            )
+        });
+    }
+}
+
+/// A member is said to have won only where the client has heard from it, if the
+/// client has chosen one that it heard from. Of a client that goes before the
+/// end, by RST, another member may be left as the connection; and no answer at
+/// all is had by every client that has ended.
+fn p1_who_won_was_heard(run: &Finished<'_>, found: &mut Found) {
+    let world = &run.world;
+    let flow_of = |socket: usize| world.flows.get(world.sockets.get(socket)?.flow);
+    let stayed = run.app.read_end == Some(ReadEnd::Eof) && run.scenario.server.answer > 0;
+    let Some(kept_one) = run.won().filter(|flow| flow.reply_came.is_some() && stayed) else {
+        return;
+    };
+    for kept in &world.host.pairs {
+        let is_member =
+            |socket: &usize| flow_of(*socket).is_some_and(|flow| flow.client == kept_one.client);
+        let Some(winner) = kept.winner().and_then(flow_of) else {
+            continue;
+        };
+        let heard = winner.reply_came.is_some() || !kept.members.iter().any(is_member);
+        found.require(heard, "P1", || {
+            let kind = kept_one.kind;
+            format!(
+                "the client keeps {kind}, and {} is said to have won",
+                winner.kind
             )
         });
     }
