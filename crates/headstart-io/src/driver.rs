@@ -16,6 +16,9 @@ use crate::sync::{AtomicBool, Mutex, lock};
 /// Races driven before other tasks get their turn.
 const BATCH: usize = 64;
 
+/// Tells somebody something.
+pub(crate) type News = Box<dyn FnOnce() + Send>;
+
 /// What is driven until it is settled: a race or a pair, with its sockets.
 pub(crate) trait Driven: Send + 'static {
     /// Takes in what its sockets say; whether they said anything.
@@ -48,6 +51,11 @@ pub(crate) trait Driven: Send + 'static {
     /// A waker that another has taken the place of, to be dropped unlocked.
     fn take_replaced(&mut self) -> Option<Waker>;
 
+    /// What is to be told now, unlocked: whoever is told may run any code.
+    fn take_news(&mut self) -> Option<News> {
+        None
+    }
+
     /// Nobody will drive it any more: closes its sockets.
     fn orphan(&mut self);
 }
@@ -77,12 +85,16 @@ impl<W: Driven> Cell<W> {
         let (after, settled) = (running.deadline(), running.is_settled());
         let wakers = running.take_wakers(&mut cx);
         let replaced = running.take_replaced();
+        let news = running.take_news();
         let driver = match before == after {
             true => None,
             false => self.queue.reset_deadline(self, before, after),
         };
         drop(running);
         drop(replaced);
+        if let Some(tell) = news {
+            tell();
+        }
         if settled && !was_settled {
             self.queue.forget(self);
         }

@@ -105,6 +105,18 @@ impl Event {
                 )),
                 ..Self::from("paired", *peer)
             },
+            GateEvent::Unpaired { peer } => Self {
+                reason: Some("too many messages are kept open for copies".into()),
+                ..Self::from("unpaired", *peer)
+            },
+            GateEvent::PairEnded { peer, won, age, .. } => Self {
+                via: won.map(via_name),
+                reason: Some(match won {
+                    Some(_) => format!("won, {} after the first copy", output::millis(*age)),
+                    None => format!("nobody is left, {}", output::millis(*age)),
+                }),
+                ..Self::from("pair_ended", *peer)
+            },
             GateEvent::Malformed { peer, error } => Self {
                 reason: Some(error.to_string()),
                 ..Self::from("malformed", *peer)
@@ -144,7 +156,7 @@ impl Event {
     /// For people.
     fn words(&self) -> String {
         let style = match self.event {
-            "admitted" | "paired" | "listening" => GOOD,
+            "admitted" | "paired" | "pair_ended" | "listening" => GOOD,
             "malformed" | "accept_failed" => BAD,
             _ => ODD,
         };

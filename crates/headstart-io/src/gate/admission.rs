@@ -11,7 +11,7 @@ use headstart_core::pair::{self, Pair};
 use headstart_core::time::Instant;
 
 use super::hall::Shared;
-use super::joined::Joined;
+use super::joined::{Joined, Witness};
 use super::slot::Copy;
 use super::{Admitted, GateEvent, GateStream, Via};
 use crate::driver::{Cell, Driven};
@@ -29,9 +29,10 @@ enum Found<R: Runtime> {
     },
 }
 
-/// A connection that is let in: alone, or open for copies.
+/// A connection that is let in: alone, also for want of room, or open for copies.
 enum Admission<R: Runtime> {
     Alone(Copy<R::Stream>),
+    Unpaired(Copy<R::Stream>),
     Open(Arc<Cell<Joined<R>>>),
 }
 
@@ -116,7 +117,7 @@ impl<R: Runtime> Shared<R> {
         let bytes = message.len() + copy.beyond.len();
         let Some(place) = pairs.place(number, bytes) else {
             self.counts.unpaired.count();
-            return Admission::Alone(copy);
+            return Admission::Unpaired(copy);
         };
         let header = message.first_chunk().map(Header::decode);
         let limits = pairs.limits();
@@ -132,7 +133,10 @@ impl<R: Runtime> Shared<R> {
             message,
             copy,
             place,
-            self.counts.clone(),
+            Witness {
+                counts: self.counts.clone(),
+                watcher: self.settings.watcher.clone(),
+            },
         ));
         pairs.insert(number, cell.clone());
         Admission::Open(cell)
@@ -143,7 +147,7 @@ impl<R: Runtime> Shared<R> {
         peer: SocketAddr,
         local: Option<SocketAddr>,
         via: Via,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
         admission: Admission<R>,
     ) {
         let (message, token) = (bytes.len(), self.settings.token);
@@ -154,12 +158,18 @@ impl<R: Runtime> Shared<R> {
             via,
             bytes: message,
         });
+        let alone = |mut bytes: Vec<u8>, copy: Copy<R::Stream>| {
+            bytes.extend(copy.beyond);
+            GateStream::direct(bytes, skip, copy.stream)
+        };
         let stream = match admission {
-            Admission::Alone(copy) => {
-                bytes.extend(copy.beyond);
-                GateStream::direct(bytes, skip, copy.stream)
+            Admission::Alone(copy) => alone(bytes, copy),
+            Admission::Unpaired(copy) => {
+                self.tell(GateEvent::Unpaired { peer });
+                alone(bytes, copy)
             }
             Admission::Open(cell) => {
+                self.tell(GateEvent::PairOpened { peer });
                 // It hears from its connection, and of the passing of time.
                 cell.with(|joined, cx| joined.drive(cx));
                 GateStream::paired(bytes, skip, cell)

@@ -162,8 +162,9 @@ impl<R: Runtime> GateBuilder<R> {
         self
     }
 
-    /// Is told of everything that happens. Called from the gate's task: it
-    /// must not block.
+    /// Is told of everything that happens to connections and to pairs. Called
+    /// from the gate's task, and of a pair's end from whichever task brought
+    /// that about, also the application's: it must not block.
     pub fn watcher(mut self, watcher: impl Fn(GateEvent) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self

@@ -8,6 +8,8 @@ use std::time::Duration;
 use headstart_core::framing::Malformed;
 use headstart_core::race::AttemptKind;
 
+use super::builder::Watcher;
+
 /// How a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
@@ -80,6 +82,33 @@ pub enum GateEvent {
         /// Copies so far, this one included.
         copies: u32,
     },
+    /// A first message came by Fast Open, was admitted, and is kept open for
+    /// copies: see [`PairEnded`](Self::PairEnded).
+    PairOpened {
+        /// The client.
+        peer: SocketAddr,
+    },
+    /// A first message came by Fast Open, was admitted, and is not kept open:
+    /// there were too many, or they took too many bytes. Its copies are
+    /// duplicates, so that it depends on this connection alone.
+    Unpaired {
+        /// The client.
+        peer: SocketAddr,
+    },
+    /// A message is no longer kept open for copies, as it is known what became
+    /// of the pair.
+    PairEnded {
+        /// The client, where the first copy came from.
+        peer: SocketAddr,
+        /// How the connection came that it went on with, or ended well on;
+        /// `None` if it ended without one.
+        won: Option<Via>,
+        /// Connections that brought the message and were joined, the first
+        /// included.
+        members: usize,
+        /// Time since the first copy.
+        age: Duration,
+    },
     /// The bytes are not a first message; the connection was reset.
     Malformed {
         /// The client.
@@ -115,11 +144,21 @@ pub enum GateEvent {
 }
 
 impl GateEvent {
-    /// Tells it to `tracing`: what clients do at level `DEBUG`, what the
-    /// system does at `WARN`.
+    /// Tells it to whoever is told.
+    pub(super) fn tell(self, watcher: Option<&Watcher>) {
+        #[cfg(feature = "tracing")]
+        self.trace();
+        if let Some(watcher) = watcher {
+            watcher(self);
+        }
+    }
+
+    /// Tells it to `tracing`: what clients do at level `DEBUG`, that a bound
+    /// keeps a client from being paired at `INFO`, what the system does at
+    /// `WARN`.
     #[cfg(feature = "tracing")]
-    pub(super) fn trace(&self) {
-        use tracing::{debug, warn};
+    fn trace(&self) {
+        use tracing::{debug, info, warn};
         match self {
             Self::Admitted { peer, via, bytes } => debug!(%peer, %via, bytes, "admitted"),
             Self::Duplicate {
@@ -134,6 +173,20 @@ impl GateEvent {
                 age,
                 copies,
             } => debug!(%peer, %via, ?age, copies, "paired"),
+            Self::PairOpened { peer } => debug!(%peer, "pair opened"),
+            Self::Unpaired { peer } => info!(%peer, "unpaired"),
+            Self::PairEnded {
+                peer,
+                won: Some(via),
+                members,
+                age,
+            } => debug!(%peer, %via, members, ?age, "pair won"),
+            Self::PairEnded {
+                peer,
+                won: None,
+                members,
+                age,
+            } => debug!(%peer, members, ?age, "pair expired"),
             Self::Malformed { peer, error } => debug!(%peer, %error, "malformed"),
             Self::TimedOut { peer, bytes } => debug!(%peer, bytes, "timed out"),
             Self::Closed { peer, bytes } => debug!(%peer, bytes, "closed early"),

@@ -168,11 +168,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     pub(super) fn tell(&self, event: GateEvent) {
-        #[cfg(feature = "tracing")]
-        event.trace();
-        if let Some(watcher) = &self.settings.watcher {
-            watcher(event);
-        }
+        event.tell(self.settings.watcher.as_ref());
     }
 
     /// No more connections will come, because of this error or because the

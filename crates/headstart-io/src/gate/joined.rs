@@ -1,8 +1,9 @@
 //! One pair at work: the core's state machine, and the connections that
 //! brought the same first message.
 
+use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -10,16 +11,29 @@ use headstart_core::pair::{Accepted, Event, MemberId, Pair, Source, Step};
 use headstart_core::race::{AttemptKind, Close};
 use headstart_core::time::Instant;
 
-use super::Via;
+use super::builder::Watcher;
 use super::counters::Counts;
 use super::pairs::PairPlace;
 use super::slot::{Copy, Slot};
-use crate::driver::Driven;
+use super::{GateEvent, Via};
+use crate::driver::{Driven, News};
 use crate::runtime::{Runtime, Stream};
 use crate::waiters::{Waiters, Want};
 
 /// Bytes thrown away at a time.
 const DISCARD_SIZE: usize = 4096;
+
+/// Who is told of what pairs do.
+pub(super) struct Witness {
+    pub(super) counts: Arc<Counts>,
+    pub(super) watcher: Option<Watcher>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Witness").finish_non_exhaustive()
+    }
+}
 
 /// A pair and its connections.
 #[derive(Debug)]
@@ -33,7 +47,11 @@ pub(super) struct Joined<R: Runtime> {
     place: Option<PairPlace<R>>,
     /// Bytes of its place that are for the answer, also while there is less.
     reserve: usize,
-    counts: Arc<Counts>,
+    witness: Witness,
+    /// What is to be told of its end.
+    news: Option<GateEvent>,
+    began: Instant,
+    first: SocketAddr,
     /// The connection, and what was read from it, until the application comes.
     handed: Option<(R::Stream, Vec<u8>)>,
     handed_over: bool,
@@ -54,18 +72,21 @@ impl<R: Runtime> Joined<R> {
         message: &[u8],
         first: Copy<R::Stream>,
         place: PairPlace<R>,
-        counts: Arc<Counts>,
+        witness: Witness,
     ) -> Self {
-        counts.pairs.count();
+        witness.counts.pairs.count();
         Self {
             reserve: place.limits().reserve(),
             pair,
+            began: runtime.now(),
             runtime,
+            first: first.peer,
             peer: first.peer.ip().to_canonical(),
             message: message.to_vec(),
             slots: vec![Some(Slot::new(first))],
             place: Some(place),
-            counts,
+            witness,
+            news: None,
             handed: None,
             handed_over: false,
             failure: None,
@@ -146,7 +167,7 @@ impl<R: Runtime> Joined<R> {
             return self.pair.write_vectored(now, first_bytes(pieces, granted));
         }
         if granted < more {
-            self.counts.cut_short.count();
+            self.witness.counts.cut_short.count();
             self.pair.confine(now);
             self.reserve = self.pair.log_len();
         }
@@ -310,20 +331,27 @@ impl<R: Runtime> Joined<R> {
             self.settled = true;
             self.place = None;
             self.message = Vec::new();
-            self.tell_winner();
+            self.conclude();
         }
     }
 
-    fn tell_winner(&self) {
+    /// Counts what became of it, and has it told.
+    fn conclude(&mut self) {
         let winner = self.pair.winner().and_then(|id| self.pair.member(id));
-        let winner = winner.map(|(kind, _)| Via::from(kind));
-        let counts = &self.counts;
-        let counter = match winner {
+        let won = winner.map(|(kind, _)| Via::from(kind));
+        let counts = &self.witness.counts;
+        let counter = match won {
             Some(Via::Plain) => &counts.won_by_plain,
             Some(Via::FastOpen) => &counts.won_by_fast_open,
             None => &counts.expired,
         };
         counter.count();
+        self.news = Some(GateEvent::PairEnded {
+            peer: self.first,
+            won,
+            members: self.pair.joined(),
+            age: self.now().saturating_since(self.began),
+        });
     }
 
     fn slot(&self, id: MemberId) -> Option<&Slot<R::Stream>> {
@@ -338,7 +366,7 @@ impl<R: Runtime> Joined<R> {
         let slot = self.slots.get_mut(id.index())?.take()?;
         // What the first member got is no copy.
         if id.index() > 0 {
-            self.counts.bytes_copied.add(slot.written);
+            self.witness.counts.bytes_copied.add(slot.written);
         }
         Some(slot)
     }
@@ -443,6 +471,11 @@ impl<R: Runtime> Driven for Joined<R> {
 
     fn take_replaced(&mut self) -> Option<Waker> {
         self.waiters.take_replaced()
+    }
+
+    fn take_news(&mut self) -> Option<News> {
+        let (event, watcher) = (self.news.take()?, self.witness.watcher.clone());
+        Some(Box::new(move || event.tell(watcher.as_ref())))
     }
 
     fn orphan(&mut self) {
