@@ -104,7 +104,9 @@ pub(crate) enum Command {
     ///
     /// Listens on ADDR, reads each connection's first message, joins copies of it
     /// into one connection (or resets them, if the first came by plain TCP), and
-    /// sends back every byte that it gets, until the client has finished. Ends on SIGINT or SIGTERM.
+    /// sends back every byte that it gets, until the client has finished. Ends on
+    /// SIGINT or SIGTERM: what is open then has 2 s more, unless there is a second
+    /// signal.
     Serve(ServeArgs),
     /// Put Fast Open, debouncing and pairing before any TCP server
     ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use headstart_tokio::{Admitted, Gate, GateCounters, ListenOptions, QueueLen};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::cli::ServeArgs;
 use crate::echo;
@@ -16,6 +17,8 @@ use crate::output::complain;
 use crate::signals::Signals;
 use events::{Event, Events, Listening};
 
+/// How long pairs, and connections that are open, may go on after a signal.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How long the last lines may take to be read.
 const LAST_LINE: Duration = Duration::from_secs(2);
 
@@ -49,13 +52,24 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
         pairing: gate.pairs(),
     }));
     let echoed = Arc::new(Echoed::default());
+    let echo_it = |admitted| {
+        let open = echoed.open.subscribe();
+        let echoing = echo_one(admitted, echoed.clone());
+        tokio::spawn(async move {
+            echoing.await;
+            drop(open);
+        });
+    };
     let reason = loop {
         tokio::select! {
             admitted = gate.accept() => match admitted {
-                Ok(admitted) => { tokio::spawn(echo_one(admitted, echoed.clone())); }
+                Ok(admitted) => echo_it(admitted),
                 Err(error) => break Some(error),
             },
-            () = signals.next() => break None,
+            () = signals.next() => {
+                close(&gate, &echoed, &mut signals, echo_it).await;
+                break None;
+            }
             () = events.closed() => break None,
         }
     };
@@ -71,6 +85,26 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
             format_args!("accepting at {}", args.address),
             error,
         )),
+    }
+}
+
+/// Accepts no more, and lets what is open come to its end: for a while, or until
+/// the next signal.
+async fn close(gate: &Gate, echoed: &Echoed, signals: &mut Signals, echo_it: impl Fn(Admitted)) {
+    let closed = async {
+        // Who was let in before is served: that ends when the gate has.
+        let serving = async {
+            while let Ok(admitted) = gate.accept().await {
+                echo_it(admitted);
+            }
+        };
+        tokio::join!(gate.close(), serving);
+        echoed.open.closed().await;
+    };
+    tokio::select! {
+        () = closed => {}
+        () = tokio::time::sleep(CLOSING) => {}
+        () = signals.next() => {}
     }
 }
 
@@ -119,6 +153,8 @@ async fn echo_one(admitted: Admitted, echoed: Arc<Echoed>) {
 /// What became of admitted connections.
 #[derive(Debug, Default)]
 struct Echoed {
+    /// Each that is open is subscribed.
+    open: watch::Sender<()>,
     finished: AtomicU64,
     broken: AtomicU64,
     bytes: AtomicU64,

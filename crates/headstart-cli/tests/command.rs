@@ -7,11 +7,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Server, complaints, headstart, json_lines, run, wait};
 use headstart_tokio::core::framing::token::{Header, Id};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 /// A first message under a Token.
@@ -312,6 +312,42 @@ fn the_echo_keeps_half_closes() {
 }
 
 #[test]
+fn what_is_open_goes_on_for_a_while_after_a_signal_and_not_after_another() {
+    let open = |number| {
+        let server = Server::start(&[]);
+        let mut client = connect(&server);
+        client.write_all(&message(number, b"flight")).unwrap();
+        server.expect("admitted");
+        client.read_exact(&mut [0; 6]).unwrap();
+        (server, client)
+    };
+    // Used to its end.
+    let (server, mut client) = open(6);
+    kill(server.pid(), Signal::SIGTERM).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    client.write_all(b", and more").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut back = String::new();
+    client.read_to_string(&mut back).unwrap();
+    assert_eq!(back, ", and more");
+    assert_eq!(server.next()["summary"]["finished"], 1);
+    // Idle: for so long, or until the next signal.
+    for again in [false, true] {
+        let (server, _idle) = open(7);
+        let began = Instant::now();
+        kill(server.pid(), Signal::SIGINT).unwrap();
+        if again {
+            thread::sleep(Duration::from_millis(100));
+            kill(server.pid(), Signal::SIGTERM).unwrap();
+        }
+        assert_eq!(server.next()["summary"]["finished"], 0);
+        let took = began.elapsed();
+        assert_eq!(took < Duration::from_millis(1500), again, "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_harms_nobody() {
     let server = Server::start(&[]);
     let mut stuck = connect(&server);
@@ -530,7 +566,7 @@ fn fast_open_off_is_a_warning_with_its_remedy() {
         .spawn()
         .unwrap();
     thread::sleep(Duration::from_millis(300));
-    nix::sys::signal::kill(
+    kill(
         nix::unistd::Pid::from_raw(output.id() as i32),
         Signal::SIGTERM,
     )

@@ -1,15 +1,19 @@
 //! `serve` and `race` on two hosts.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use headstart_lab::{Lab, Rule};
+use headstart_socket::{Kind, Options, connect};
+use headstart_tokio::core::framing::token::{Header, Id};
 use libtest_mimic::Trial;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
-use crate::common::{Server, headstart, json_lines};
+use crate::common::{PATIENCE, Server, headstart, json_lines};
 
 const RTT: Duration = Duration::from_millis(50);
 pub(crate) const SERVER: &str = "192.0.2.2:4000";
@@ -26,6 +30,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         }),
         Trial::test("copies_are_joined_unless_that_is_off", || {
             copies_are_joined_unless_that_is_off();
+            Ok(())
+        }),
+        Trial::test("a_pair_is_finished_after_a_signal", || {
+            a_pair_is_finished_after_a_signal();
             Ok(())
         }),
         Trial::test("a_closed_port_with_a_cached_cookie_is_refused", || {
@@ -149,6 +157,47 @@ fn copies_are_joined_unless_that_is_off() {
         assert_eq!(summary["first"], 2, "{summary}");
         assert_eq!(summary["joined"], u64::from(!slow), "{summary}");
     }
+}
+
+/// The server is told to end while a pair is open, and the client goes on.
+fn a_pair_is_finished_after_a_signal() {
+    let (lab, server) = lab_and_server();
+    fetch_cookie(&lab);
+    let address = SERVER.parse().unwrap();
+    let header = Header {
+        id: Id([7; 16]),
+        flight_len: 5,
+        resets_losers: true,
+    };
+    let message = [&header.encode()[..], b"hello"].concat();
+    let id = server.pid();
+    let end = || {
+        let copy = connect(address, Kind::FastOpen, &message, &Options::new()).unwrap();
+        let mut copy = copy.stream;
+        copy.set_nonblocking(false).unwrap();
+        copy.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut back = [0; 5];
+        copy.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+        kill(id, Signal::SIGTERM).unwrap();
+        thread::sleep(RTT * 4);
+        assert!(
+            TcpStream::connect(SERVER).is_err(),
+            "it listens after the signal"
+        );
+        copy.write_all(b", and more").unwrap();
+        copy.shutdown(Shutdown::Write).unwrap();
+        let mut back = String::new();
+        copy.read_to_string(&mut back).unwrap();
+        assert_eq!(back, ", and more");
+    };
+    lab.client().run(end).unwrap();
+    let ended = server.expect("pair_ended");
+    assert_eq!(ended["via"], "fastopen", "{ended}");
+    let summary = &server.next()["summary"];
+    // The cookie's dial, and this one.
+    assert_eq!(summary["finished"], 2, "{summary}");
+    assert_eq!(summary["won_by_fast_open"], 1, "{summary}");
 }
 
 fn a_closed_port_with_a_cached_cookie_is_refused() {
