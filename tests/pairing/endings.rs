@@ -22,6 +22,7 @@ tests![
     a_runtime_that_goes_ends_the_pairs,
     an_application_that_goes_delivers_what_it_wrote,
     an_application_that_goes_unheard_keeps_nobody,
+    dead_members_do_not_stay_behind,
 ];
 
 fn a_closed_gate_finishes_its_pairs() -> Outcome {
@@ -199,4 +200,65 @@ fn an_application_that_goes_unheard_keeps_nobody() -> Outcome {
         end_of(&mut other).await
     })?;
     Ok(())
+}
+
+/// What is left of members on which nothing comes back, once another has served
+/// the client: their kernel would try for minutes.
+fn dead_members_do_not_stay_behind() -> Outcome {
+    const RACES: u64 = 6;
+    let window = Duration::from_secs(1);
+    for rule in [
+        Rule::BlackholeAfterHandshake,
+        Rule::DropServerDataAfterHandshake,
+    ] {
+        let manner = Manner {
+            answer: bytes_of(1, 1_000),
+            after_end: false,
+            drops: true,
+        };
+        let lab = lab(Duration::from_millis(20), rule)?;
+        let (server, _ear) = server(&lab, Wire::Token, manner, move |gate| {
+            gate.pair_window(window)
+        })?;
+        on_client(&lab, async || {
+            for number in 0..RACES {
+                let message = token(number, true, b"hello");
+                let dead = fast_open(server.address, &message)?;
+                let mut used = plain(server.address, &message).await?;
+                hear(&mut used, manner.answer).await?;
+                drop(dead);
+                end_of(&mut used).await?;
+            }
+            Ok(())
+        })?;
+        let port = server.address.port();
+        let closing = || lab.server().run(move || unfinished(port))?;
+        let before = closing()?;
+        ensure!(before as u64 >= RACES, "{rule}: {before} are being closed");
+        let began = Instant::now();
+        while closing()? > 0 {
+            let left = began.elapsed() < window + PATIENCE;
+            ensure!(left, "{rule}: {} are still being closed", closing()?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // None was reset: the client might yet have used it.
+        ensure!(began.elapsed() * 2 > window, "{:?}", began.elapsed());
+    }
+    Ok(())
+}
+
+/// Connections of this port that are not closed yet, whoever has them.
+fn unfinished(port: u16) -> io::Result<usize> {
+    const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp")?;
+    let local = format!(":{port:04X}");
+    let unfinished = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        let here = words
+            .next()
+            .is_some_and(|address| address.ends_with(&local));
+        here && !matches!(words.nth(1), Some(LISTEN | TIME_WAIT))
+    };
+    Ok(table.lines().filter(unfinished).count())
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use headstart_core::Instant;
 use headstart_core::race::{AttemptKind, Failure, Progress};
@@ -175,6 +176,13 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
 
     /// Closes by RST, leaving no TIME_WAIT.
     fn close_abortively(self);
+
+    /// Closes by FIN behind what was written, as dropping it does; but the
+    /// system need not try for longer than this to deliver that to a peer that
+    /// acknowledges nothing. By default it tries for as long as it likes.
+    fn close_within(self, patience: Duration) {
+        let _ = patience;
+    }
 }
 
 /// A TCP listener of the runtime's.

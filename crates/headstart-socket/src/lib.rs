@@ -91,4 +91,6 @@ pub use listen::{
 pub use operation::Operation;
 pub use options::{Hook, Options};
 pub use socket2;
-pub use stream::{close_abortively, make_close_abortive, peek, shutdown_write, take_error};
+pub use stream::{
+    close_abortively, give_up_after, make_close_abortive, peek, shutdown_write, take_error,
+};

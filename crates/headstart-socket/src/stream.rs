@@ -76,3 +76,18 @@ where
 pub fn make_close_abortive<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     socket.into().set_linger(Some(Duration::ZERO))
 }
+
+/// Lets the system give up a connection whose peer has acknowledged nothing for so long, of what
+/// there is to acknowledge; also when the socket is closed, and what was written is still to be
+/// delivered. By default that takes Linux one to several minutes.
+///
+/// A handshake that is not complete, though data came in its SYN, is given up with the first
+/// SYN-ACK that would leave later than that, or 3 s after the first.
+///
+/// # Errors
+///
+/// [`Unsupported`](io::ErrorKind::Unsupported) elsewhere than on Linux
+/// (`TCP_USER_TIMEOUT`, `TCP_SYNCNT`), or if an option could not be set.
+pub fn give_up_after<'a>(socket: impl Into<SockRef<'a>>, patience: Duration) -> io::Result<()> {
+    sys::give_up_after(&socket.into(), patience)
+}

@@ -6,8 +6,9 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use headstart_core::pair::{Accepted, Event, MemberId, Pair, Source, Step};
+use headstart_core::pair::{Accepted, Event, GRACE, MemberId, Pair, Source, Step};
 use headstart_core::race::{AttemptKind, Close};
 use headstart_core::time::Instant;
 
@@ -47,6 +48,7 @@ pub(super) struct Joined<R: Runtime> {
     place: Option<PairPlace<R>>,
     /// Bytes of its place that are for the answer, also while there is less.
     reserve: usize,
+    window: Duration,
     witness: Witness,
     /// What is to be told of its end.
     news: Option<GateEvent>,
@@ -77,6 +79,7 @@ impl<R: Runtime> Joined<R> {
         witness.counts.pairs.count();
         Self {
             reserve: place.limits().reserve(),
+            window: place.limits().window,
             pair,
             began: runtime.now(),
             runtime,
@@ -335,6 +338,19 @@ impl<R: Runtime> Joined<R> {
         }
     }
 
+    /// Closes a connection that has all of the answer. Where another has served
+    /// the client, and nothing says that this one's way back works, it is most
+    /// likely dead, and the system is not to try for minutes. It is not reset:
+    /// should the client have chosen it after all, the answer is on its way, and
+    /// whatever the client acknowledges gives it its time again.
+    fn say_goodbye(&self, id: MemberId, slot: Slot<R::Stream>) {
+        let another = self.pair.winner().is_some_and(|winner| winner != id);
+        match another && slot.acked() == Event::Acked(0) {
+            true => slot.stream.close_within(self.window.max(GRACE)),
+            false => drop(slot),
+        }
+    }
+
     /// Counts what became of it, and has it told.
     fn conclude(&mut self) {
         let winner = self.pair.winner().and_then(|id| self.pair.member(id));
@@ -427,7 +443,7 @@ impl<R: Runtime> Driven for Joined<R> {
                 }
                 Step::Close(id, close) => match (self.release(id), close) {
                     (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
-                    (Some(slot), Close::Graceful) => drop(slot),
+                    (Some(slot), Close::Graceful) => self.say_goodbye(id, slot),
                     (None, _) => {}
                 },
                 Step::Wait(deadline) => {

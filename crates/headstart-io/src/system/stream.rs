@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use headstart_socket::{self as socket, Operation};
@@ -118,6 +119,11 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     fn close_abortively(self) {
         // A socket whose linger cannot be set is closed all the same.
         let _ = socket::make_close_abortive(R::socket(&self.stream));
+    }
+
+    fn close_within(self, patience: Duration) {
+        // A system that cannot be told tries for longer.
+        let _ = socket::give_up_after(R::socket(&self.stream), patience);
     }
 }
 

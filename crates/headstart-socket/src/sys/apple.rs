@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
@@ -104,6 +105,11 @@ fn connectx(socket: &Socket, addr: &SockAddr) -> io::Result<()> {
 
 /// There are no marks here.
 pub(crate) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
+    Err(unsupported())
+}
+
+/// How long this system tries is not asked here.
+pub(crate) fn give_up_after(_socket: &Socket, _patience: Duration) -> io::Result<()> {
     Err(unsupported())
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
@@ -77,6 +78,11 @@ fn fast_open_error(step: Step, error: io::Error) -> ConnectError {
 
 /// There are no marks here.
 pub(crate) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
+    Err(unsupported())
+}
+
+/// How long this system tries is not asked here.
+pub(crate) fn give_up_after(_socket: &Socket, _patience: Duration) -> io::Result<()> {
     Err(unsupported())
 }
 

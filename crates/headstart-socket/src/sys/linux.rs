@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::fs;
 use std::io;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -146,6 +147,16 @@ fn fast_open_error(step: Step, error: io::Error) -> ConnectError {
 /// `SO_MARK`.
 pub(crate) fn set_mark(socket: &Socket, mark: u32) -> io::Result<()> {
     socket.set_mark(mark)
+}
+
+/// `TCP_USER_TIMEOUT`; and for a SYN-ACK that is not acknowledged, which goes by a count of its
+/// own, `TCP_SYNCNT`: it leaves again after 1, 3, 7 s and so on, and when it has left so often
+/// the next time ends it.
+pub(crate) fn give_up_after(socket: &Socket, patience: Duration) -> io::Result<()> {
+    let seconds = patience.as_secs().saturating_add(1);
+    let again = c_int::try_from(seconds.ilog2().saturating_sub(1)).unwrap_or(c_int::MAX);
+    set_int(socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, again.max(1))?;
+    socket.set_tcp_user_timeout(Some(patience))
 }
 
 /// Lets `connect` choose the port of a bound address. Kernels before 4.2 choose when binding.

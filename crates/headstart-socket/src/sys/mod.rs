@@ -62,9 +62,9 @@ mod unowned;
 pub(crate) use platform::accept_without_cookie;
 pub(crate) use platform::{
     Operation, PEEK_FLAGS, QUEUE_AFTER_LISTEN, SERVER_SWITCH, blackhole_timeout, came_by_fast_open,
-    connect, connect_fast_open, counters, defer_port_choice, fast_open_queue, set_cookie_key,
-    set_fast_open_queue, set_mark, set_reuse_address, set_reuse_port, socket, somaxconn, switches,
-    syn_data_acked, tcp_fastopen, tcp_info,
+    connect, connect_fast_open, counters, defer_port_choice, fast_open_queue, give_up_after,
+    set_cookie_key, set_fast_open_queue, set_mark, set_reuse_address, set_reuse_port, socket,
+    somaxconn, switches, syn_data_acked, tcp_fastopen, tcp_info,
 };
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use platform::{accepts_without_cookie, cookie_key};

@@ -2,6 +2,7 @@
 //! of more.
 
 use std::io;
+use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
@@ -31,6 +32,11 @@ pub(crate) fn connect_fast_open(
 
 /// There are no marks here.
 pub(crate) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
+    Err(unsupported())
+}
+
+/// How long this system tries is not asked here.
+pub(crate) fn give_up_after(_socket: &Socket, _patience: Duration) -> io::Result<()> {
     Err(unsupported())
 }
 

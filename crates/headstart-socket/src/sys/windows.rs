@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::windows::io::AsRawSocket;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use windows_sys::Win32::Networking::WinSock;
@@ -97,6 +98,11 @@ fn fast_open_error(step: Step, error: io::Error) -> ConnectError {
 
 /// There are no marks here.
 pub(crate) fn set_mark(_socket: &Socket, _mark: u32) -> io::Result<()> {
+    Err(unsupported())
+}
+
+/// How long this system tries is not asked here.
+pub(crate) fn give_up_after(_socket: &Socket, _patience: Duration) -> io::Result<()> {
     Err(unsupported())
 }
 
