@@ -57,6 +57,67 @@ fn noise_headers_are_checked() {
 }
 
 #[test]
+fn the_shortest_message_fits_in_its_own_length_and_no_less() {
+    let prefix = |width| {
+        Framing::length_prefixed(LengthPrefix {
+            width,
+            order: ByteOrder::Big,
+            counts_itself: false,
+        })
+    };
+    let token = Header {
+        id: Id([7; 16]),
+        flight_len: 0,
+        resets_losers: false,
+    };
+    let hello = [&[22, 3, 1, 0, 45, 1, 0, 0, 41][..], &[0; 41]].concat();
+    for (framing, message) in [
+        (Framing::noise(NoiseHeader::Len16), vec![0, 1, 9]),
+        (Framing::noise(NoiseHeader::Storj), vec![0x80, 0, 0, 1, 9]),
+        (prefix(PrefixWidth::One), vec![1, 9]),
+        (prefix(PrefixWidth::Four), vec![0, 0, 0, 1, 9]),
+        (
+            Framing::length_prefixed(LengthPrefix::POSTGRES_STARTUP),
+            vec![0, 0, 0, 5, 9],
+        ),
+        (Framing::token(), token.encode().to_vec()),
+        (Framing::tls_client_hello(), hello),
+    ] {
+        let behind = framing.clone().after(b"PRE!").unwrap();
+        for (framing, preamble) in [(framing, &b""[..]), (behind, b"PRE!")] {
+            let message = [preamble, &message].concat();
+            let least = message.len();
+            assert_eq!(framing.message_min(), least, "{framing:?}");
+            let scan = |limit| framing.scanner_with_limit(limit).feed(&message);
+            assert_eq!(scan(least), Ok(Progress::Complete(least)), "{framing:?}");
+            let limit = least - 1;
+            assert_eq!(
+                scan(limit),
+                Err(Malformed::TooLong { limit }),
+                "{framing:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tokens_header_is_behind_the_preamble() {
+    let token = Framing::token();
+    assert_eq!(token.token_at(), Some(0));
+    assert_eq!(token.assert_unique().token_at(), Some(0));
+    let behind = Framing::token().after(b"PRE!").unwrap();
+    assert_eq!(behind.token_at(), Some(4));
+    assert_eq!(behind.after(b"and ").unwrap().token_at(), Some(8));
+    for other in [
+        Framing::tls_client_hello(),
+        Framing::noise(NoiseHeader::Len16),
+        Framing::length_prefixed(LengthPrefix::POSTGRES_STARTUP),
+    ] {
+        assert_eq!(other.token_at(), None);
+    }
+}
+
+#[test]
 fn length_prefixes_of_all_kinds() {
     use ByteOrder::{Big, Little};
     use PrefixWidth::{Four, One, Two};

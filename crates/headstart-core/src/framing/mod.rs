@@ -137,6 +137,25 @@ impl Framing {
         self.unique
     }
 
+    /// Length in bytes of the shortest first message, preamble included: a
+    /// [scanner with a lower limit](Self::scanner_with_limit) refuses everything.
+    pub const fn message_min(&self) -> usize {
+        let least = match self.kind {
+            Kind::TlsClientHello => tls::ClientHello::least(),
+            Kind::Stated(shape) => shape.least(),
+        };
+        least.saturating_add(self.preamble.len())
+    }
+
+    /// Where in a first message the [`token`]'s header begins, in bytes: behind
+    /// the preamble. `None` if the framing is no token.
+    pub const fn token_at(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Stated(Shape::Token) => Some(self.preamble.len()),
+            Kind::Stated(_) | Kind::TlsClientHello => None,
+        }
+    }
+
     /// A scanner for one connection, which refuses messages longer than
     /// [`FLIGHT_MAX`].
     pub fn scanner(&self) -> Scanner {
@@ -146,8 +165,8 @@ impl Framing {
     /// A scanner for one connection, which refuses messages longer than
     /// `limit` bytes, preamble included.
     ///
-    /// Any limit is legal; with one that no message fits in, every first byte
-    /// is [`Malformed::TooLong`] or malformed otherwise.
+    /// Any limit is legal; one below [`message_min`](Self::message_min) refuses
+    /// all messages, as [`Malformed::TooLong`] or malformed otherwise.
     pub fn scanner_with_limit(&self, limit: usize) -> Scanner {
         Scanner::new(self, limit)
     }

@@ -24,6 +24,15 @@ impl Shape {
         }
     }
 
+    /// Length of the shortest message, header included: only a token says
+    /// something by its header alone.
+    pub(super) const fn least(self) -> usize {
+        match self {
+            Self::Noise(_) | Self::Prefix(_) => self.header_len().saturating_add(1),
+            Self::Token => self.header_len(),
+        }
+    }
+
     fn check(self, index: usize, byte: u8) -> Result<(), Malformed> {
         match self {
             Self::Noise(header) => header.check(index, byte),

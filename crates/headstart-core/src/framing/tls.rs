@@ -56,6 +56,11 @@ impl ClientHello {
         }
     }
 
+    /// Length of the shortest ClientHello, in one record.
+    pub(super) const fn least() -> usize {
+        RECORD_HEADER_LEN as usize + HANDSHAKE_HEADER_LEN as usize + BODY_MIN as usize
+    }
+
     /// Whether the record in which the ClientHello ends is whole.
     pub(super) const fn is_complete(&self) -> bool {
         self.handshake_seen == HANDSHAKE_HEADER_LEN && self.body_left == 0
