@@ -1,6 +1,5 @@
 //! Where races begin.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +138,7 @@ impl<R: Runtime> Dialer<R> {
     ///
     /// **Cancel safety.** It only waits.
     pub async fn settled(&self) {
-        poll_fn(|cx| self.shared.queue.poll_settled(cx)).await;
+        self.shared.queue.settled().await;
     }
 }
 

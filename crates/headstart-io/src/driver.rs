@@ -2,7 +2,7 @@
 //! nobody polls, and finishes those whose application is gone (R16).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use headstart_core::time::Instant;
 
+use crate::places::{Place, Places};
 use crate::runtime::{Runtime, Timer};
 use crate::sync::{AtomicBool, Mutex, lock};
 
@@ -140,8 +141,8 @@ struct Work<W: Driven> {
     deadlines: BTreeMap<(Instant, u64), Arc<Cell<W>>>,
     /// The driver's.
     waker: Option<Waker>,
-    /// Those of who waits until no race is live.
-    settling: Vec<Waker>,
+    /// Who waits until no race is live.
+    settling: Places,
     next_id: u64,
     closed: bool,
     /// The latest, for a test that looks on.
@@ -162,7 +163,7 @@ impl<W: Driven> Queue<W> {
             ready: VecDeque::new(),
             deadlines: BTreeMap::new(),
             waker: None,
-            settling: Vec::new(),
+            settling: Places::default(),
             next_id: 0,
             closed: false,
             #[cfg(all(test, not(shuttle)))]
@@ -211,20 +212,11 @@ impl<W: Driven> Queue<W> {
         lock(&self.work).live.len()
     }
 
-    /// Ready when no race is in care.
-    pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut work = lock(&self.work);
-        if work.live.is_empty() {
-            return Poll::Ready(());
-        }
-        if !work
-            .settling
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            work.settling.push(cx.waker().clone());
-        }
-        Poll::Pending
+    /// Waits until no race is in care.
+    pub(crate) async fn settled(&self) {
+        let mut place = Place::new(&self.work, |work| &mut work.settling);
+        let none_left = |work: &mut Work<W>| work.live.is_empty().then_some(());
+        poll_fn(|cx| place.poll(cx, none_left)).await;
     }
 
     fn forget(&self, cell: &Arc<Cell<W>>) {
@@ -232,8 +224,8 @@ impl<W: Driven> Queue<W> {
             let mut work = lock(&self.work);
             work.live.remove(&cell.id);
             match (work.live.is_empty(), work.closed) {
-                (true, true) => (work.waker.take(), std::mem::take(&mut work.settling)),
-                (true, false) => (None, std::mem::take(&mut work.settling)),
+                (true, true) => (work.waker.take(), work.settling.take()),
+                (true, false) => (None, work.settling.take()),
                 (false, _) => (None, Vec::new()),
             }
         };
@@ -342,7 +334,7 @@ impl<W: Driven, R: Runtime> Drop for Driver<W, R> {
                 std::mem::take(&mut work.live),
                 std::mem::take(&mut work.ready),
                 std::mem::take(&mut work.deadlines),
-                std::mem::take(&mut work.settling),
+                work.settling.take(),
             )
         };
         for cell in live.values() {

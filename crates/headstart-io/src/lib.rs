@@ -81,6 +81,7 @@ mod gate;
 mod interleavings;
 mod memory;
 pub mod names;
+mod places;
 mod race;
 mod runtime;
 mod stream;

@@ -53,14 +53,14 @@ fn every_rule_holds_of_dialer_and_race_stream() {
 /// A dialer, its runtime, and the stream that it gave.
 struct Dialled {
     runtime: Simulated,
-    _dialer: Dialer<Simulated>,
     /// The stream, until it is dropped; or why there is none.
     stream: Result<RaceStream<Simulated>, FailureKind>,
     cell: Arc<Cell<Running<Simulated>>>,
     reader: Arc<Flag>,
     writer: Arc<Flag>,
-    /// Whoever waits for the dialer to have settled.
+    /// Whoever waits for the dialer to have settled, and holds it.
     settling: Arc<Flag>,
+    _settled: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// Whether somebody was woken.
@@ -71,6 +71,11 @@ impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+fn poll_once(future: &mut Pin<Box<impl Future<Output = ()>>>, flag: &Arc<Flag>) -> Poll<()> {
+    let waker = Waker::from(flag.clone());
+    future.as_mut().poll(&mut Context::from_waker(&waker))
 }
 
 impl Dialled {
@@ -98,20 +103,23 @@ impl Dialled {
             };
             let cell = dialer.take_latest().expect("a race");
             runtime.run_tasks();
+            let gave_up = Arc::<Flag>::default();
+            let _ = poll_once(&mut Box::pin(dialer.settled()), &gave_up);
+            let kept = Arc::strong_count(&gave_up) - 1;
+            assert_eq!(kept, 0, "who waits no longer is remembered");
             let settling = Arc::<Flag>::default();
-            let waker = Waker::from(settling.clone());
-            let settled = pin!(dialer.settled()).poll(&mut Context::from_waker(&waker));
-            if settled.is_ready() {
-                waker.wake();
+            let mut settled = Box::pin(async move { dialer.settled().await });
+            if poll_once(&mut settled, &settling).is_ready() {
+                settling.clone().wake();
             }
             Self {
                 stream: stream.map_err(|error| kind_of(&error)),
                 runtime,
-                _dialer: dialer,
                 cell,
                 reader: Arc::default(),
                 writer: Arc::default(),
                 settling,
+                _settled: settled,
             }
         })
     }

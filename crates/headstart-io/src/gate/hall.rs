@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,40 +14,31 @@ use super::joined::Joined;
 use super::waiting::Bell;
 use super::{Admitted, GateEvent};
 use crate::driver::Queue;
+use crate::places::{self, Place, Places};
 use crate::runtime::Runtime;
 use crate::sync::{Mutex, lock};
 
 /// Admitted connections, and who waits for them.
 pub(super) struct Hall<R: Runtime> {
     pub(super) admitted: VecDeque<Admitted<R>>,
-    /// Who waits, by the number of their place.
-    wakers: Vec<(u64, Waker)>,
-    next_place: u64,
+    /// Who waits for one.
+    accepting: Places,
     closed: bool,
     end: Option<End>,
-    /// Those of who waits until the task has ended.
-    closing: Vec<Waker>,
+    /// Who waits until the task has ended.
+    closing: Places,
 }
 
-/// The place of all who wait without an `accept` of their own.
-pub(super) const SHARED_PLACE: u64 = 0;
+/// An admitted connection and how many are left behind it, or why there are
+/// no more.
+type Next<R> = io::Result<(Admitted<R>, usize)>;
 
-/// The place of an `accept` among those who wait: given up when dropped.
-pub(super) struct Place<'a, R: Runtime> {
-    pub(super) hall: &'a Mutex<Hall<R>>,
-    pub(super) number: Option<u64>,
-}
-
-impl<R: Runtime> Drop for Place<'_, R> {
-    fn drop(&mut self) {
-        let mut hall = lock(self.hall);
-        let found = hall
-            .wakers
-            .iter()
-            .position(|(number, _)| Some(*number) == self.number);
-        let given_up = found.map(|index| hall.wakers.swap_remove(index));
-        drop(hall);
-        drop(given_up);
+impl<R: Runtime> Hall<R> {
+    fn next(&mut self) -> Option<Next<R>> {
+        match self.admitted.pop_front() {
+            Some(admitted) => Some(Ok((admitted, self.admitted.len()))),
+            None => self.end.as_ref().map(|end| Err(end.to_error())),
+        }
     }
 }
 
@@ -82,53 +74,35 @@ impl<R: Runtime> Shared<R> {
             bell: Arc::default(),
             hall: Mutex::new(Hall {
                 admitted: VecDeque::new(),
-                wakers: Vec::new(),
-                next_place: SHARED_PLACE,
+                accepting: Places::default(),
                 closed: false,
                 end: None,
-                closing: Vec::new(),
+                closing: Places::default(),
             }),
             queue: Queue::new(),
         }
     }
 
-    /// Takes an admitted connection, or waits for one in the place of this
-    /// number, which is given to who has none.
-    pub(super) fn poll_place(
-        &self,
-        place: &mut Option<u64>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Admitted<R>>> {
-        let mut hall = lock(&self.hall);
-        if let Some(admitted) = hall.admitted.pop_front() {
-            let was_full = hall.admitted.len() + 1 >= self.settings.admitted_max;
-            drop(hall);
-            if was_full {
-                self.bell.ring();
-            }
-            return Poll::Ready(Ok(admitted));
+    /// The next admitted connection.
+    pub(super) async fn accept(&self) -> io::Result<Admitted<R>> {
+        let mut place = Place::new(&self.hall, |hall| &mut hall.accepting);
+        let next = poll_fn(|cx| place.poll(cx, Hall::next)).await;
+        self.let_through(next)
+    }
+
+    /// As [`accept`](Self::accept), for a task without a place of its own.
+    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Admitted<R>>> {
+        let next = places::poll_as_task(&self.hall, |hall| &mut hall.accepting, cx, Hall::next);
+        next.map(|next| self.let_through(next))
+    }
+
+    /// Has the task let somebody in again, if there was no room before.
+    fn let_through(&self, next: Next<R>) -> io::Result<Admitted<R>> {
+        let (admitted, left) = next?;
+        if left + 1 >= self.settings.admitted_max {
+            self.bell.ring();
         }
-        if let Some(end) = &hall.end {
-            return Poll::Ready(Err(end.to_error()));
-        }
-        let number = *place.get_or_insert_with(|| {
-            hall.next_place += 1;
-            hall.next_place
-        });
-        let place = hall.wakers.iter_mut().find(|(other, waker)| {
-            *other == number && (number != SHARED_PLACE || waker.will_wake(cx.waker()))
-        });
-        // A waker is dropped when the hall is unlocked.
-        let _replaced = match place {
-            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
-            Some((_, waker)) => Some(std::mem::replace(waker, cx.waker().clone())),
-            None => {
-                hall.wakers.push((number, cx.waker().clone()));
-                None
-            }
-        };
-        drop(hall);
-        Poll::Pending
+        Ok(admitted)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -146,25 +120,20 @@ impl<R: Runtime> Shared<R> {
         self.bell.ring();
     }
 
-    /// Ready when the task is gone.
-    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut hall = lock(&self.hall);
-        if hall.end.is_some() {
-            return Poll::Ready(());
-        }
-        if !hall.closing.iter().any(|waker| waker.will_wake(cx.waker())) {
-            hall.closing.push(cx.waker().clone());
-        }
-        Poll::Pending
+    /// Waits until the task is gone.
+    pub(super) async fn ended(&self) {
+        let mut place = Place::new(&self.hall, |hall| &mut hall.closing);
+        let ended = |hall: &mut Hall<R>| hall.end.is_some().then_some(());
+        poll_fn(|cx| place.poll(cx, ended)).await;
     }
 
     pub(super) fn admit(&self, admitted: Admitted<R>) {
         let wakers = {
             let mut hall = lock(&self.hall);
             hall.admitted.push_back(admitted);
-            std::mem::take(&mut hall.wakers)
+            hall.accepting.take()
         };
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn tell(&self, event: GateEvent) {
@@ -186,11 +155,9 @@ impl<R: Runtime> Shared<R> {
                     text: "the gate is closed".into(),
                 },
             });
-            let accepting = std::mem::take(&mut hall.wakers);
-            let closing = std::mem::take(&mut hall.closing);
-            accepting.into_iter().map(|(_, waker)| waker).chain(closing)
+            [hall.accepting.take(), hall.closing.take()]
         };
-        wakers.for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

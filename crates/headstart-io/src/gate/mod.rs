@@ -24,7 +24,6 @@ mod pairs;
 mod slot;
 mod waiting;
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +39,7 @@ pub use event::{GateEvent, Via};
 pub use pairs::{PAIR_BYTES_DEFAULT, PAIRS_DEFAULT};
 
 use crate::runtime::{Listener, Runtime};
-use hall::{Place, SHARED_PLACE, Shared};
+use hall::Shared;
 
 /// A listener that admits each first message once.
 ///
@@ -79,22 +78,19 @@ impl<R: Runtime> Gate<R> {
     /// # Errors
     /// When the listener is broken, or the runtime has dropped the gate's task.
     pub async fn accept(&self) -> io::Result<Admitted<R>> {
-        let mut place = Place {
-            hall: &self.shared.hall,
-            number: None,
-        };
-        poll_fn(|cx| self.shared.poll_place(&mut place.number, cx)).await
+        self.shared.accept().await
     }
 
-    /// As [`accept`](Self::accept). The task's waker is kept until the next
-    /// connection is admitted.
+    /// As [`accept`](Self::accept), by any number of tasks. A task's waker is
+    /// kept until the next connection is admitted, even if the task has given
+    /// up: [`accept`](Self::accept) leaves nothing behind.
     ///
     /// **Cancel safety.** Nothing is taken unless it is ready.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Admitted<R>>> {
-        self.shared.poll_place(&mut Some(SHARED_PLACE), cx)
+        self.shared.poll_accept(cx)
     }
 
     /// Stops accepting, and waits until the port is free and all pairs are
@@ -104,7 +100,7 @@ impl<R: Runtime> Gate<R> {
     /// **Cancel safety.** The first poll decides; the rest is waiting.
     pub async fn close(&self) {
         self.shared.close();
-        poll_fn(|cx| self.shared.poll_ended(cx)).await;
+        self.shared.ended().await;
     }
 
     /// The address that the gate listens on.
