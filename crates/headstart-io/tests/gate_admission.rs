@@ -154,3 +154,63 @@ fn nobody_makes_room_whose_message_the_gate_had_no_time_to_read() {
         play(setup, acts);
     }
 }
+
+/// Three connections that have begun to speak, of which the first goes on.
+fn one_goes_on() -> Vec<Act> {
+    let mut acts = vec![connect(1), connect(2), connect(3)];
+    acts.extend((0..3).map(|client| Act::Deliver(client, 1)));
+    acts.push(Act::Deliver(0, 1));
+    acts
+}
+
+fn evicted(setup: Setup, acts: impl IntoIterator<Item = Act>) -> Vec<usize> {
+    let mut world = World::new(setup);
+    for act in acts {
+        world.apply(act).expect("no rule is broken");
+    }
+    let evicted = world.evicted().collect();
+    world.finish().expect("no rule is broken");
+    evicted
+}
+
+#[test]
+fn who_goes_on_speaking_stays_before_who_came_later_and_is_silent() {
+    let setup = Setup {
+        waiting_max: 3,
+        ..setup(Shape::Token)
+    };
+    let mut acts = one_goes_on();
+    acts.push(connect(4));
+    assert_eq!(evicted(setup, acts.clone()), [1]);
+    acts.extend([connect(5), connect(6)]);
+    assert_eq!(evicted(setup, acts), [0, 1, 2]);
+}
+
+#[test]
+fn who_has_spoken_is_not_silent_though_the_gate_had_no_time_to_read() {
+    let setup = Setup {
+        waiting_max: 70,
+        ..setup(Shape::Token)
+    };
+    let mut acts: Vec<Act> = (0..70).map(connect).collect();
+    // All speak, the first last, more than are heard in one turn.
+    acts.push(Act::Busy(71));
+    acts.extend((1..70).map(|client| Act::Deliver(client, 1)));
+    acts.extend([Act::Deliver(0, 1), connect(70)]);
+    assert_eq!(evicted(setup, acts), [1]);
+}
+
+#[test]
+fn a_crowd_that_speaks_all_at_once_does_not_hold_up_who_comes() {
+    let setup = Setup {
+        waiting_max: 100,
+        ..setup(Shape::Token)
+    };
+    let mut acts: Vec<Act> = (0..100).map(connect).collect();
+    for _ in 0..20 {
+        acts.push(Act::Busy(101));
+        acts.extend((0..100).map(|client| Act::Deliver(client, 1)));
+        acts.push(connect(200));
+    }
+    play(setup, acts);
+}

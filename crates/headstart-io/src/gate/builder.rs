@@ -148,8 +148,9 @@ impl<R: Runtime> GateBuilder<R> {
         self
     }
 
-    /// Most connections whose first message is not whole; beyond, the one that
-    /// has waited longest is reset. At least 1; default [`WAITING_DEFAULT`].
+    /// Most connections whose first message is not whole; beyond, the one
+    /// from which nothing has come for longest is reset. At least 1; default
+    /// [`WAITING_DEFAULT`], 16,384.
     pub fn waiting_max(mut self, connections: usize) -> Self {
         self.waiting_max = connections;
         self

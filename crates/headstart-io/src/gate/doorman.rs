@@ -1,6 +1,5 @@
 //! The one task of a gate: it accepts, reads first messages, and decides.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use headstart_core::time::Instant;
 
 use super::GateEvent;
+use super::crowd::Crowd;
 use super::hall::Shared;
 use super::joined::Joined;
 use super::slot::Copy;
@@ -33,11 +33,9 @@ pub(super) struct Doorman<R: Runtime> {
     listener: Option<R::Listener>,
     pairs: Driver<Joined<R>, R>,
     timer: R::Timer,
-    /// By number: in the order in which they came, and their time is up.
-    waiting: BTreeMap<u64, Waiting<R::Stream>>,
+    waiting: Crowd<R::Stream>,
     back_off: Duration,
     accept_after: Option<Instant>,
-    next_number: u64,
 }
 
 impl<R: Runtime> Doorman<R> {
@@ -47,10 +45,9 @@ impl<R: Runtime> Doorman<R> {
             pairs: Driver::new(shared.queue.clone(), shared.runtime.clone()),
             shared,
             listener: Some(listener),
-            waiting: BTreeMap::new(),
+            waiting: Crowd::new(),
             back_off: BACK_OFF_MIN,
             accept_after: None,
-            next_number: 0,
         }
     }
 
@@ -94,41 +91,36 @@ impl<R: Runtime> Doorman<R> {
         if self.waiting.len() >= self.shared.settings.waiting_max {
             self.make_room(now);
         }
-        let number = self.next_number;
-        self.next_number += 1;
         let settings = &self.shared.settings;
-        let connection = Waiting::new(
-            stream,
-            peer,
-            settings.framing.scanner_with_limit(settings.message_max),
-            now.saturating_add(settings.message_timeout),
-            Ringer::new(number, self.shared.bell.clone()),
-        );
-        let ringer = connection.ringer.clone();
-        self.waiting.insert(number, connection);
-        if self.shared.is_full() {
-            // Who made room has been let in, and filled the hall.
-            ringer.wake_by_ref();
-        } else {
+        let number = self.waiting.insert(|number| {
+            Waiting::new(
+                stream,
+                peer,
+                settings.framing.scanner_with_limit(settings.message_max),
+                now.saturating_add(settings.message_timeout),
+                Ringer::new(number, self.shared.bell.clone()),
+            )
+        });
+        if !self.shared.is_full() {
             self.read(number, now);
+        } else if let Some(connection) = self.waiting.get(number) {
+            // Who made room has been let in, and filled the hall.
+            connection.ringer.wake_by_ref();
         }
     }
 
     /// Reads from a connection, and decides if its first message is whole.
     fn read(&mut self, number: u64, now: Instant) {
-        let Some(connection) = self.waiting.get_mut(&number) else {
-            return;
+        let read = match self.waiting.read(number) {
+            None | Some(Read::Pending) => return,
+            Some(read) => read,
         };
-        let read = connection.read();
-        if let Read::Pending = read {
-            return;
-        }
         let Some(Waiting {
             stream,
             peer,
             mut bytes,
             ..
-        }) = self.waiting.remove(&number)
+        }) = self.waiting.remove(number)
         else {
             return;
         };
@@ -161,16 +153,16 @@ impl<R: Runtime> Doorman<R> {
 
     /// Closes connections whose time is up; when the next one's is.
     fn expire(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((&number, oldest)) = self.waiting.first_key_value() {
+        while let Some((number, deadline)) = self.waiting.oldest() {
             // Nobody is turned away for what the gate had no time to read.
             if self.shared.is_full() {
                 return None;
             }
-            if oldest.deadline > now {
-                return Some(oldest.deadline);
+            if deadline > now {
+                return Some(deadline);
             }
             self.read(number, now);
-            if let Some(late) = self.waiting.remove(&number) {
+            if let Some(late) = self.waiting.remove(number) {
                 self.shared.counts.timeouts.count();
                 late.stream.close_abortively();
                 let (peer, bytes) = (late.peer, late.bytes.len());
@@ -180,17 +172,26 @@ impl<R: Runtime> Doorman<R> {
         None
     }
 
-    /// Makes room by closing the connection that has waited longest, unless
-    /// it has said meanwhile what it came to say.
+    /// Makes room by closing the connection that has been silent for longest.
+    /// One that has said something meanwhile has not, and may have said all
+    /// that it came to say; but many that do are not listened to for ever.
     fn make_room(&mut self, now: Instant) {
-        let Some((&number, _)) = self.waiting.first_key_value() else {
-            return;
-        };
-        self.read(number, now);
-        if let Some(oldest) = self.waiting.remove(&number) {
-            self.shared.counts.evicted.count();
-            oldest.stream.close_abortively();
-            self.shared.tell(GateEvent::Evicted { peer: oldest.peer });
+        for turn in 1..=BATCH {
+            let Some(number) = self.waiting.most_silent() else {
+                return;
+            };
+            self.read(number, now);
+            if self.waiting.len() < self.shared.settings.waiting_max {
+                return;
+            }
+            if (turn == BATCH || self.waiting.most_silent() == Some(number))
+                && let Some(silent) = self.waiting.remove(number)
+            {
+                self.shared.counts.evicted.count();
+                silent.stream.close_abortively();
+                self.shared.tell(GateEvent::Evicted { peer: silent.peer });
+                return;
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod admitted;
 mod builder;
 mod claims;
 mod counters;
+mod crowd;
 mod doorman;
 mod event;
 mod hall;

@@ -83,6 +83,8 @@ pub(super) struct Waiting<S> {
     /// When its time is up.
     pub(super) deadline: Instant,
     pub(super) ringer: Arc<Ringer>,
+    /// The number of its latest word, among those of all.
+    pub(super) word: u64,
 }
 
 /// What became of a connection that was read from.
@@ -110,6 +112,7 @@ impl<S: Stream> Waiting<S> {
             bytes: Vec::new(),
             deadline,
             ringer,
+            word: 0,
         }
     }
 

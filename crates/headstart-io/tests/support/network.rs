@@ -32,6 +32,15 @@ struct State {
     listener: Option<Waker>,
     timer: Option<(Instant, Waker)>,
     sockets: Vec<Socket>,
+    /// Connections taken in, and times that one was read from.
+    words: u64,
+}
+
+impl State {
+    fn hear(&mut self, number: usize) {
+        self.words += 1;
+        self.sockets[number].word = self.words;
+    }
 }
 
 /// Times that a socket refuses to take anything and is still said to be ready:
@@ -63,6 +72,8 @@ pub struct Socket {
     pub acked: usize,
     pub syn_data: Option<bool>,
     pub accepted: Option<Instant>,
+    /// Which word was its latest that the gate has heard, of all.
+    pub word: u64,
     pub fate: Fate,
 }
 
@@ -108,6 +119,7 @@ impl Network {
             listener: None,
             timer: None,
             sockets: Vec::new(),
+            words: 0,
         })))
     }
 
@@ -329,18 +341,19 @@ impl Stream for End {
     }
 
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.with(|socket| {
-            let Some(piece) = socket.incoming.front_mut() else {
-                return nothing(socket);
-            };
-            let length = piece.len().min(buf.len());
-            buf[..length].copy_from_slice(&piece[..length]);
-            piece.drain(..length);
-            if piece.is_empty() {
-                socket.incoming.pop_front();
-            }
-            Ok(length)
-        })
+        let mut state = self.network.lock();
+        let socket = &mut state.sockets[self.number];
+        let Some(piece) = socket.incoming.front_mut() else {
+            return nothing(socket);
+        };
+        let length = piece.len().min(buf.len());
+        buf[..length].copy_from_slice(&piece[..length]);
+        piece.drain(..length);
+        if piece.is_empty() {
+            socket.incoming.pop_front();
+        }
+        state.hear(self.number);
+        Ok(length)
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -402,6 +415,7 @@ impl Listener for Door {
         match state.arriving.pop_front() {
             Some(Arrival::Connection(number)) => {
                 state.sockets[number].accepted = Some(state.now);
+                state.hear(number);
                 let end = End {
                     network: self.0.clone(),
                     number,

@@ -22,6 +22,11 @@ use super::network::{Arrival, End, Fate, Flag, Network, Socket, address};
 
 /// Most clients of one gate: more than it serves in one turn.
 pub const CLIENTS_MAX: usize = 160;
+/// Most clients that a gate asks for a word before it turns one away that has
+/// just said something.
+const CALLED_MAX: usize = 64;
+/// What stands before a Token that stands behind something.
+const PREAMBLE: &[u8] = b"PRE!";
 /// Longest pause after a failed accept.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// The debouncer's unit of time, in nanoseconds.
@@ -259,6 +264,12 @@ impl World {
         Ok(())
     }
 
+    /// Those who were turned away to make room, oldest first.
+    pub fn evicted(&self) -> impl Iterator<Item = usize> {
+        let evicted = |number: &usize| self.clients[*number].outcome == Some("evicted");
+        (0..self.clients.len()).filter(evicted)
+    }
+
     fn act(&mut self, act: Act) -> Verdict {
         let number = |any: usize, clients: &[Client]| any.checked_rem(clients.len());
         match act {
@@ -459,7 +470,8 @@ impl World {
         };
         let number = usize::from(peer.port());
         let waiting = self.waiting().count();
-        let oldest = self.waiting().next();
+        let word = |number| self.network.socket(number, |socket| socket.word);
+        let most_silent = self.waiting().min_by_key(|number| word(*number));
         let via = self.via(number);
         let scanned = self.scan(number);
         let client = &mut self.clients[number];
@@ -523,8 +535,8 @@ impl World {
                     "{number} is evicted, with room"
                 );
                 rule!(
-                    oldest == Some(number),
-                    "{number} is evicted, {oldest:?} is older"
+                    most_silent == Some(number) || waiting > CALLED_MAX,
+                    "{number} is evicted, {most_silent:?} is silent for longer"
                 );
                 rule!(scanned == Ok(Progress::Partial), "{said}");
             }
