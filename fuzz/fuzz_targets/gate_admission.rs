@@ -47,6 +47,7 @@ fn setup(bytes: &mut Unstructured<'_>) -> Result<Setup> {
             Shape::Noise,
             Shape::Storj,
             Shape::Token,
+            Shape::TokenBehind,
             Shape::Prefix,
             Shape::Tls,
         ])?,

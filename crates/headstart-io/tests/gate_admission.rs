@@ -10,10 +10,11 @@ use headstart_io::AfterAcceptError;
 use support::world::{Plan, Shape};
 use support::{Act, Setup, World};
 
-const SHAPES: [Shape; 5] = [
+const SHAPES: [Shape; 6] = [
     Shape::Noise,
     Shape::Storj,
     Shape::Token,
+    Shape::TokenBehind,
     Shape::Prefix,
     Shape::Tls,
 ];

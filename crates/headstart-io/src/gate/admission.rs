@@ -119,13 +119,14 @@ impl<R: Runtime> Shared<R> {
             self.counts.unpaired.count();
             return Admission::Unpaired(copy);
         };
-        let header = message.first_chunk().map(Header::decode);
+        let token_at = self.settings.framing.token_at();
+        let header = token_at.and_then(|at| message.get(at..)?.first_chunk());
         let limits = pairs.limits();
         let config = pair::Config {
             window: limits.window,
             log_max: limits.log_max,
-            resets_losers: self.settings.token
-                && matches!(header, Some(Ok(header)) if header.resets_losers),
+            resets_losers: header
+                .is_some_and(|bytes| Header::decode(bytes).is_ok_and(|token| token.resets_losers)),
         };
         let cell = self.queue.adopt(Joined::new(
             Pair::new(config, now),
@@ -150,8 +151,8 @@ impl<R: Runtime> Shared<R> {
         bytes: Vec<u8>,
         admission: Admission<R>,
     ) {
-        let (message, token) = (bytes.len(), self.settings.token);
-        let skip = if token { HEADER_LEN } else { 0 };
+        let message = bytes.len();
+        let skip = remove_token(&mut bytes, self.settings.framing.token_at());
         self.counts.first.count();
         self.tell(GateEvent::Admitted {
             peer,
@@ -182,5 +183,17 @@ impl<R: Runtime> Shared<R> {
             via,
             message,
         });
+    }
+}
+
+/// Puts what stands before a Token's header in its place; how many bytes of the
+/// first message are then to be skipped.
+fn remove_token(message: &mut [u8], token_at: Option<usize>) -> usize {
+    match token_at {
+        Some(at) if at + HEADER_LEN <= message.len() => {
+            message.copy_within(..at, HEADER_LEN);
+            HEADER_LEN
+        }
+        Some(_) | None => 0,
     }
 }

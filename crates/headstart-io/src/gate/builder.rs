@@ -32,7 +32,6 @@ pub struct GateBuilder<R: Runtime> {
     runtime: R,
     listen_options: R::ListenOptions,
     framing: Framing,
-    token: bool,
     debounce: bool,
     claims: Option<Claims>,
     pairing: bool,
@@ -50,7 +49,6 @@ impl<R: Runtime> GateBuilder<R> {
         Self {
             runtime,
             listen_options: R::ListenOptions::default(),
-            token: framing == Framing::token(),
             framing,
             debounce: true,
             claims: None,
@@ -204,7 +202,6 @@ impl<R: Runtime> GateBuilder<R> {
         };
         let settings = Settings {
             framing: self.framing,
-            token: self.token,
             claims,
             pairs,
             message_timeout: self.message_timeout,
@@ -256,7 +253,6 @@ impl<R: Runtime> fmt::Debug for GateBuilder<R> {
 
 pub(super) struct Settings<R: Runtime> {
     pub(super) framing: Framing,
-    pub(super) token: bool,
     pub(super) claims: Option<Claims>,
     pub(super) pairs: Option<Pairs<R>>,
     pub(super) message_timeout: Duration,

@@ -27,7 +27,6 @@ fn gates<const N: usize>(net: &Net) -> [Arc<Shared<Net>>; N] {
     std::array::from_fn(|_| {
         let settings = Settings {
             framing: Framing::tls_client_hello(),
-            token: false,
             claims: Some(claims.clone()),
             pairs: Some(pairs.clone()),
             message_timeout: MESSAGE_TIMEOUT,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -53,6 +54,8 @@ pub enum Shape {
     Noise,
     Storj,
     Token,
+    /// A Token behind four bytes, which the application is given.
+    TokenBehind,
     Prefix,
     Tls,
 }
@@ -124,7 +127,7 @@ struct Client {
 struct Served {
     number: usize,
     stream: GateStream<Network>,
-    /// Where it has read to, of what its client sends.
+    /// Where it has read to, of what it is given.
     at: usize,
 }
 
@@ -165,6 +168,11 @@ impl World {
         let events = Arc::<Mutex<Vec<GateEvent>>>::default();
         let told = events.clone();
         let framing = setup.shape.framing();
+        // Less is refused.
+        let setup = Setup {
+            message_max: setup.message_max.max(framing.message_min()),
+            ..setup
+        };
         let config = Config {
             capacity: CLIENTS_MAX * SHARDS,
             window: Duration::MAX,
@@ -247,7 +255,7 @@ impl World {
                 }
             };
             rule!(
-                read == client.bytes[served.at..client.sent],
+                read == self.given(served.number)[served.at..],
                 "admitted connection {} lost bytes: {} after {}, {} sent",
                 served.number,
                 read.len(),
@@ -422,10 +430,7 @@ impl World {
         self.served.push(Served {
             number,
             stream: admitted.stream,
-            at: match self.setup.shape {
-                Shape::Token => HEADER_LEN,
-                _ => 0,
-            },
+            at: 0,
         });
         Ok(())
     }
@@ -434,12 +439,12 @@ impl World {
         let Some(index) = any.checked_rem(self.served.len()) else {
             return Ok(());
         };
+        let given = self.given(self.served[index].number);
         let served = &mut self.served[index];
         let mut buf = vec![0; bytes];
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(got)) = Pin::new(&mut served.stream).poll_read(&mut cx, &mut buf) {
-            let client = &self.clients[served.number];
-            let expected = client.bytes[..client.sent].get(served.at..served.at + got);
+            let expected = given.get(served.at..served.at + got);
             rule!(
                 expected == Some(&buf[..got]),
                 "connection {} reads other bytes at {}",
@@ -652,6 +657,14 @@ impl World {
         })
     }
 
+    /// What a client has sent, without a Token's header.
+    fn given(&self, number: usize) -> Vec<u8> {
+        let client = &self.clients[number];
+        let mut given = client.bytes[..client.sent].to_vec();
+        given.drain(self.setup.shape.header());
+        given
+    }
+
     fn deadline(&self, number: usize) -> Instant {
         let accepted = self.network.socket(number, |socket| socket.accepted);
         accepted
@@ -692,6 +705,7 @@ impl Shape {
                 .after(b"DRPC!N!1")
                 .expect("a short preamble"),
             Self::Token => Framing::token(),
+            Self::TokenBehind => Framing::token().after(PREAMBLE).expect("a short preamble"),
             Self::Prefix => Framing::length_prefixed(LengthPrefix {
                 width: PrefixWidth::One,
                 order: ByteOrder::Big,
@@ -699,6 +713,15 @@ impl Shape {
             })
             .assert_unique(),
             Self::Tls => Framing::tls_client_hello(),
+        }
+    }
+
+    /// Where a Token's header is, which the application is not given.
+    fn header(self) -> Range<usize> {
+        match self {
+            Self::Token => 0..HEADER_LEN,
+            Self::TokenBehind => PREAMBLE.len()..PREAMBLE.len() + HEADER_LEN,
+            Self::Noise | Self::Storj | Self::Prefix | Self::Tls => 0..0,
         }
     }
 
@@ -713,13 +736,13 @@ impl Shape {
         let header = match self {
             Self::Noise => vec![high, low],
             Self::Storj => [&b"DRPC!N!1"[..], &[0x80, 0, high, low]].concat(),
-            Self::Token => {
+            Self::Token | Self::TokenBehind => {
                 let header = Header {
                     id: Id([which; 16]),
                     flight_len: length as u16,
                     resets_losers: which % 2 == 1,
                 };
-                header.encode().to_vec()
+                [&PREAMBLE[..self.header().start], &header.encode()].concat()
             }
             Self::Prefix => vec![low],
             Self::Tls => {
