@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+
+use headstart_tokio::GateConfigError;
 
 /// What a command came to, if it could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +19,15 @@ pub(crate) enum Done {
     Status(u8),
 }
 
-/// Why a command could not do its work: status 1.
+/// Why a command could not do its work.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Whoever read standard output has had enough: no error, status 0.
     NobodyReads,
-    /// Anything else, in one line.
+    /// What was asked for cannot be, in one line: status 2, as for other wrong
+    /// usage.
+    Misused(String),
+    /// Anything else, in one line: status 1.
     Because(String),
 }
 
@@ -29,6 +35,15 @@ impl Stop {
     /// Stops because of an error, after a few words on what was being done.
     pub(crate) fn because(doing: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::Because(format!("{doing}: {error}"))
+    }
+
+    /// A gate could not be opened.
+    pub(crate) fn listening(address: SocketAddr, error: &io::Error) -> Self {
+        let because = format!("listening on {address}: {error}");
+        match error.get_ref() {
+            Some(inside) if inside.is::<GateConfigError>() => Self::Misused(because),
+            Some(_) | None => Self::Because(because),
+        }
     }
 
     /// An error of writing to standard output.
@@ -46,6 +61,10 @@ pub(crate) fn code(done: Result<Done, Stop>) -> ExitCode {
         Ok(Done::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Done::Partly) => ExitCode::FAILURE,
         Ok(Done::Status(status)) => ExitCode::from(status),
+        Err(Stop::Misused(reason)) => {
+            crate::output::complain("error", &reason);
+            ExitCode::from(2)
+        }
         Err(Stop::Because(reason)) => {
             crate::output::complain("error", &reason);
             ExitCode::FAILURE

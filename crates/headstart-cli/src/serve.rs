@@ -124,7 +124,7 @@ fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
             builder
                 .listen_options(ListenOptions::new().fast_open(queue))
                 .debounce(!args.no_debounce)
-                .pairing(!args.no_pairing)
+                .pairing(!args.no_pairing && !args.no_debounce)
                 .message_timeout(args.message_timeout)
                 .message_max(args.message_max)
                 .watcher(move |event| {
@@ -134,7 +134,7 @@ fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
                 })
                 .bind(args.address)
         })
-        .map_err(|error| Stop::because(format_args!("listening on {}", args.address), error))
+        .map_err(|error| Stop::listening(args.address, &error))
 }
 
 async fn echo_one(admitted: Admitted, echoed: Arc<Echoed>) {

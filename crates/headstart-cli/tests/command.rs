@@ -65,6 +65,25 @@ fn wrong_usage_is_status_2_and_says_why() {
         &["serve", "localhost"],
         &["serve", "127.0.0.1:0", "--framing", "http"],
         &["serve", "127.0.0.1:0", "--message-max", "16385"],
+        &["serve", "127.0.0.1:0", "--message-max", "0"],
+        &["serve", "127.0.0.1:0", "--message-max", "23"],
+        &[
+            "serve",
+            "127.0.0.1:0",
+            "--framing",
+            "tls",
+            "--message-max",
+            "49",
+        ],
+        &[
+            "gate",
+            "--listen",
+            "127.0.0.1:0",
+            "--to",
+            "127.0.0.1:9",
+            "--message-max",
+            "10",
+        ],
         &["demo", "--rtt", "0"],
     ] {
         let output = run(arguments);

@@ -96,8 +96,9 @@ pub use early::Early;
 pub use epoch::Epoch;
 pub use error::{RaceError, failure_of};
 pub use gate::{
-    ADMITTED_DEFAULT, Admitted, CLAIMS_DEFAULT, Claims, Gate, GateBuilder, GateCounters, GateEvent,
-    GateStream, MESSAGE_TIMEOUT, PAIR_BYTES_DEFAULT, PAIRS_DEFAULT, Via, WAITING_DEFAULT,
+    ADMITTED_DEFAULT, Admitted, CLAIMS_DEFAULT, Claims, Gate, GateBuilder, GateConfigError,
+    GateCounters, GateEvent, GateStream, MESSAGE_TIMEOUT, PAIR_BYTES_DEFAULT, PAIRS_DEFAULT, Via,
+    WAITING_DEFAULT,
 };
 pub use memory::Memory;
 pub use runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};

@@ -11,6 +11,6 @@ pub use headstart_socket::{ListenOptions, ListenerFastOpen, Options, QueueLen};
 
 pub use crate::budget::Budget;
 pub use crate::error::RaceError;
-pub use crate::gate::{Claims, GateCounters, GateEvent, Via};
+pub use crate::gate::{Claims, GateConfigError, GateCounters, GateEvent, Via};
 pub use crate::memory::Memory;
 pub use crate::target::Target;

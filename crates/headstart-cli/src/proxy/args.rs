@@ -49,7 +49,8 @@ pub(crate) struct GateArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
     pub(super) message_timeout: Duration,
 
-    /// Longest first message, a Token's header of 24 bytes included
+    /// Longest first message, a Token's header of 24 bytes included: no less
+    /// than the framing's shortest
     #[arg(long, value_name = "BYTES", default_value_t = FLIGHT_MAX,
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=FLIGHT_MAX as u64))]
     pub(super) message_max: usize,

@@ -57,7 +57,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Starts the accept loops, and tells that they listen.
 fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result<()>>>, Stop> {
-    let stop = |error| Stop::because(format_args!("listening on {}", args.listen), error);
+    let stop = |error| Stop::listening(args.listen, &error);
     let backend = Arc::new(Backend {
         to: args.to.clone(),
         timeout: args.connect_timeout,

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use headstart_core::debounce::Config;
 use headstart_core::framing::{FLIGHT_MAX, Framing};
-use headstart_core::pair::LOG_LIMIT;
 
 use super::doorman::Doorman;
 use super::hall::Shared;
 use super::pairs::{Limits, Pairs};
-use super::{CLAIMS_DEFAULT, Claims, Gate, GateEvent};
+use super::{CLAIMS_DEFAULT, Claims, Gate, GateConfigError, GateEvent};
 use crate::runtime::{Listener, Runtime};
 
 /// Default of [`GateBuilder::message_timeout`]: 10 s.
@@ -34,7 +33,8 @@ pub struct GateBuilder<R: Runtime> {
     framing: Framing,
     debounce: bool,
     claims: Option<Claims>,
-    pairing: bool,
+    /// Unless stated: with debouncing.
+    pairing: Option<bool>,
     pair_limits: Limits,
     pairs: Option<Pairs<R>>,
     message_timeout: Duration,
@@ -52,7 +52,7 @@ impl<R: Runtime> GateBuilder<R> {
             framing,
             debounce: true,
             claims: None,
-            pairing: true,
+            pairing: None,
             pair_limits: Limits::default(),
             pairs: None,
             message_timeout: MESSAGE_TIMEOUT,
@@ -69,7 +69,8 @@ impl<R: Runtime> GateBuilder<R> {
         self
     }
 
-    /// Whether later copies of a first message are reset. Default: yes.
+    /// Whether a first message is admitted once, and later copies are joined
+    /// with the first or reset. Default: yes. Without it there is no pairing.
     pub fn debounce(mut self, on: bool) -> Self {
         self.debounce = on;
         self
@@ -90,15 +91,15 @@ impl<R: Runtime> GateBuilder<R> {
         self.claims = gate.shared.settings.claims.clone();
         self.debounce = self.claims.is_some();
         self.pairs = gate.shared.settings.pairs.clone();
-        self.pairing = self.pairs.is_some();
+        self.pairing = self.pairs.is_none().then_some(false);
         self
     }
 
     /// Whether copies of a message that first came by Fast Open are joined
-    /// into one connection; otherwise they are reset. Default: yes, if
-    /// debouncing is on.
+    /// into one connection; otherwise they are reset. Default: yes, unless
+    /// debouncing is off. To ask for it then is an error.
     pub fn pairing(mut self, on: bool) -> Self {
-        self.pairing = on;
+        self.pairing = Some(on);
         self
     }
 
@@ -110,15 +111,16 @@ impl<R: Runtime> GateBuilder<R> {
     }
 
     /// Most bytes of an answer that are kept until its way is proven: 1 to
-    /// [`LOG_LIMIT`], default [`LOG_DEFAULT`](headstart_core::pair::LOG_DEFAULT),
-    /// 64 KiB. Then writes wait.
+    /// [`LOG_LIMIT`](headstart_core::pair::LOG_LIMIT), 16 MiB; default
+    /// [`LOG_DEFAULT`](headstart_core::pair::LOG_DEFAULT), 64 KiB. Then writes wait.
     pub fn pair_log_max(mut self, bytes: usize) -> Self {
         self.pair_limits.log_max = bytes;
         self
     }
 
     /// Most messages at once that are kept open for copies; beyond, copies
-    /// are reset. Default [`PAIRS_DEFAULT`](super::PAIRS_DEFAULT).
+    /// are reset. At least 1; default [`PAIRS_DEFAULT`](super::PAIRS_DEFAULT),
+    /// 4,096.
     pub fn pairs_max(mut self, pairs: usize) -> Self {
         self.pair_limits.pairs = pairs;
         self
@@ -126,21 +128,26 @@ impl<R: Runtime> GateBuilder<R> {
 
     /// Most bytes in all that are kept for copies, messages and answers;
     /// beyond, messages are not kept open, and answers to those that are wait
-    /// for a proof, as if their logs were full. Default
-    /// [`PAIR_BYTES_DEFAULT`](super::PAIR_BYTES_DEFAULT).
+    /// for a proof, as if their logs were full. At least the framing's
+    /// [shortest message](Framing::message_min) and
+    /// [`LOG_RESERVE`](headstart_core::pair::LOG_RESERVE), or `pair_log_max` if
+    /// that is less; default [`PAIR_BYTES_DEFAULT`](super::PAIR_BYTES_DEFAULT),
+    /// 64 MiB.
     pub fn pair_bytes_max(mut self, bytes: usize) -> Self {
         self.pair_limits.bytes = bytes;
         self
     }
 
-    /// How long a connection's first message may take. Above zero; default
-    /// [`MESSAGE_TIMEOUT`].
+    /// How long a connection's first message may take, from when it is
+    /// accepted. Above zero; default [`MESSAGE_TIMEOUT`], 10 s.
     pub fn message_timeout(mut self, timeout: Duration) -> Self {
         self.message_timeout = timeout;
         self
     }
 
-    /// Longest first message in bytes: 1 to [`FLIGHT_MAX`], the default.
+    /// Longest first message in bytes, a preamble and a Token's header included:
+    /// from the framing's [shortest](Framing::message_min), which is 24 for a
+    /// Token, to [`FLIGHT_MAX`], 16 KiB, the default.
     pub fn message_max(mut self, bytes: usize) -> Self {
         self.message_max = bytes;
         self
@@ -155,7 +162,7 @@ impl<R: Runtime> GateBuilder<R> {
     }
 
     /// Most admitted connections that wait for [`Gate::accept`]; beyond, no
-    /// more are accepted. At least 1; default [`ADMITTED_DEFAULT`].
+    /// more are accepted. At least 1; default [`ADMITTED_DEFAULT`], 1,024.
     pub fn admitted_max(mut self, connections: usize) -> Self {
         self.admitted_max = connections;
         self
@@ -182,8 +189,9 @@ impl<R: Runtime> GateBuilder<R> {
     /// Opens the gate on a listener.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a setting out of its
-    /// range, or for debouncing by a framing whose messages repeat by nature.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`GateConfigError`]
+    /// inside for a setting out of its range, or for debouncing by a framing
+    /// whose messages repeat by nature.
     pub fn serve(self, listener: R::Listener) -> io::Result<Gate<R>> {
         self.check()?;
         let (address, fast_open) = (listener.local_addr()?, listener.fast_open());
@@ -196,9 +204,9 @@ impl<R: Runtime> GateBuilder<R> {
             })?),
         };
         let pairs = match (&claims, self.pairing, self.pairs) {
-            (Some(_), true, Some(pairs)) => Some(pairs),
-            (Some(_), true, None) => Some(Pairs::new(self.pair_limits)),
-            (None, _, _) | (_, false, _) => None,
+            (None, _, _) | (_, Some(false), _) => None,
+            (Some(_), _, Some(pairs)) => Some(pairs),
+            (Some(_), _, None) => Some(Pairs::new(self.pair_limits)),
         };
         let settings = Settings {
             framing: self.framing,
@@ -219,27 +227,27 @@ impl<R: Runtime> GateBuilder<R> {
         })
     }
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self) -> Result<(), GateConfigError> {
         if self.debounce && !self.framing.is_unique() {
-            return Err(invalid(
-                "this framing's messages repeat by nature; assert that they are unique to debounce them",
-            ));
+            return Err(GateConfigError::NotUnique);
         }
-        if self.message_max == 0 || self.message_max > FLIGHT_MAX {
-            return Err(invalid("message_max must be 1 to 16,384 bytes"));
+        if !self.debounce && self.pairing == Some(true) {
+            return Err(GateConfigError::PairingUndebounced);
         }
-        let limits = &self.pair_limits;
-        if limits.window.is_zero() || limits.log_max == 0 || limits.log_max > LOG_LIMIT {
-            return Err(invalid(
-                "pair_window must be above zero, pair_log_max 1 byte to 16 MiB",
-            ));
+        let least = self.framing.message_min();
+        if !(least..=FLIGHT_MAX).contains(&self.message_max) {
+            return Err(GateConfigError::MessageMax { least });
         }
-        if self.message_timeout.is_zero() || self.waiting_max == 0 || self.admitted_max == 0 {
-            return Err(invalid(
-                "message_timeout, waiting_max and admitted_max must be above zero",
-            ));
+        if self.message_timeout.is_zero() {
+            return Err(GateConfigError::MessageTimeout);
         }
-        Ok(())
+        if self.waiting_max == 0 {
+            return Err(GateConfigError::WaitingMax);
+        }
+        if self.admitted_max == 0 {
+            return Err(GateConfigError::AdmittedMax);
+        }
+        self.pair_limits.check(least)
     }
 }
 
@@ -260,8 +268,4 @@ pub(super) struct Settings<R: Runtime> {
     pub(super) waiting_max: usize,
     pub(super) admitted_max: usize,
     pub(super) watcher: Option<Watcher>,
-}
-
-fn invalid(text: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

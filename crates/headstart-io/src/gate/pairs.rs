@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headstart_core::pair::{LOG_DEFAULT, LOG_RESERVE, WINDOW_DEFAULT};
+use headstart_core::pair::{LOG_DEFAULT, LOG_LIMIT, LOG_RESERVE, WINDOW_DEFAULT};
 
+use super::GateConfigError;
 use super::joined::Joined;
 use crate::driver::Cell;
 use crate::runtime::Runtime;
@@ -34,6 +35,24 @@ impl Limits {
     /// Room for its answer that each pair has, whatever the others take.
     pub(super) fn reserve(&self) -> usize {
         self.log_max.min(LOG_RESERVE)
+    }
+
+    /// Whether they are in range, where the shortest message has so many bytes.
+    pub(super) fn check(&self, message_min: usize) -> Result<(), GateConfigError> {
+        if self.window.is_zero() {
+            return Err(GateConfigError::PairWindow);
+        }
+        if !(1..=LOG_LIMIT).contains(&self.log_max) {
+            return Err(GateConfigError::PairLogMax);
+        }
+        if self.pairs == 0 {
+            return Err(GateConfigError::PairsMax);
+        }
+        let least = message_min + self.reserve();
+        if self.bytes < least {
+            return Err(GateConfigError::PairBytesMax { least });
+        }
+        Ok(())
     }
 }
 
