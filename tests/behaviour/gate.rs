@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use headstart::core::framing::token::{Header, Id};
 use headstart::core::framing::{LengthPrefix, Malformed};
-use headstart::tokio::{Admitted, Gate, GateBuilder};
-use headstart::{Framing, GateCounters, GateEvent, ListenOptions, Options, QueueLen, Via};
+use headstart::tokio::{Admitted, Dialer, Gate, GateBuilder};
+use headstart::{
+    FirstFlight, Framing, GateConfigError, GateCounters, GateEvent, ListenOptions, Options, Peer,
+    QueueLen, Via,
+};
 use headstart_lab::Family;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +26,7 @@ tests![
     a_copy_is_reset_and_the_handler_called_once,
     without_debouncing_every_copy_is_admitted,
     raced_copies_meet_one_handler,
+    a_token_behind_a_preamble_is_taken_out,
     silence_and_drip_are_timed_out,
     garbage_is_reset_at_its_first_wrong_byte,
     ends_before_the_message_are_counted,
@@ -33,6 +37,7 @@ tests![
     fast_open_is_reported_as_it_is,
     a_dropped_gate_frees_its_port_and_closes_what_waits,
     wrong_settings_fail_when_built,
+    gates_of_two_runtimes_share_claims_but_no_pairs,
 ];
 
 /// A first message: a Token of this number, and its flight.
@@ -292,6 +297,39 @@ fn raced_copies_meet_one_handler() -> Outcome {
         by_fast_open >= 7,
         "only {by_fast_open} of 10 came first by Fast Open"
     );
+    Ok(())
+}
+
+/// The application's own Token, behind what its protocol begins with.
+fn a_token_behind_a_preamble_is_taken_out() -> Outcome {
+    const RACES: usize = 10;
+    let lab = common::lab(RTT)?;
+    fetch_cookie(&lab, Family::V4)?;
+    let framing = Framing::token().after(b"PRE!")?;
+    let server = common::Server::echo(&lab, lab.server(), Family::V4, framing.clone())?;
+    for number in 0..RACES {
+        on_client(&lab, async || {
+            let dialer = Dialer::builder()?
+                .first_flight(FirstFlight::Framed(framing.clone()))
+                .peer(Peer::Pairing)
+                .memory(None)
+                .build()?;
+            let mut stream = dialer.dial(server.address).await?;
+            let flight = pattern(600, number as u8);
+            let written = [b"PRE!", &message(number as u64, &flight)[..], b"beyond"].concat();
+            stream.write_all(&written).await?;
+            let given = [b"PRE!", &flight[..], b"beyond"].concat();
+            let mut echo = vec![0; given.len()];
+            within("an echo", async { stream.read_exact(&mut echo).await }).await?;
+            assert!(echo == given, "{}", echo.escape_ascii());
+            Ok(())
+        })?;
+    }
+    std::thread::sleep(lab.rtt());
+    let counters = server.stop()?;
+    ensure!(counters.first == RACES as u64, "{counters:?}");
+    // On a busy machine plain may be open before the flight is written.
+    ensure!(counters.joined >= 7, "{counters:?}");
     Ok(())
 }
 
@@ -585,33 +623,72 @@ fn wrong_settings_fail_when_built() -> Outcome {
     let lab = common::lab(Duration::ZERO)?;
     let repeats = || Framing::length_prefixed(LengthPrefix::POSTGRES_STARTUP);
     type Settings = fn(GateBuilder) -> GateBuilder;
-    let cases: [(Framing, Settings, bool); 9] = [
-        (Framing::token(), |gate| gate, true),
-        (repeats(), |gate| gate, false),
-        (repeats(), |gate| gate.debounce(false), true),
-        (repeats().assert_unique(), |gate| gate, true),
-        (Framing::token(), |gate| gate.message_max(0), false),
-        (Framing::token(), |gate| gate.message_max(16_385), false),
+    let cases: [(Framing, Settings, Option<GateConfigError>); 7] = [
+        (Framing::token(), |gate| gate.message_max(24), None),
+        (repeats(), |gate| gate, Some(GateConfigError::NotUnique)),
+        (repeats(), |gate| gate.debounce(false), None),
+        (repeats().assert_unique(), |gate| gate, None),
         (
             Framing::token(),
-            |gate| gate.message_timeout(Duration::ZERO),
-            false,
+            |gate| gate.message_max(23),
+            Some(GateConfigError::MessageMax { least: 24 }),
         ),
-        (Framing::token(), |gate| gate.waiting_max(0), false),
-        (Framing::token(), |gate| gate.admitted_max(0), false),
+        (
+            Framing::tls_client_hello(),
+            |gate| gate.message_max(16_385),
+            Some(GateConfigError::MessageMax { least: 50 }),
+        ),
+        (
+            Framing::token(),
+            |gate| gate.debounce(false).pairing(true),
+            Some(GateConfigError::PairingUndebounced),
+        ),
     ];
-    for (number, (framing, settings, fine)) in cases.into_iter().enumerate() {
+    for (number, (framing, settings, wrong)) in cases.into_iter().enumerate() {
         let built = on_client(&lab, async || {
             let address = ([127, 0, 0, 1], 0).into();
             Ok(settings(Gate::builder(framing)?).bind(address).map(drop))
         })?;
-        let kind = built.map_err(|error| error.kind());
-        let wanted = if fine {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidInput)
-        };
-        ensure!(kind == wanted, "case {number}: {kind:?}");
+        let told = told_by(built);
+        ensure!(told == Ok(wrong), "case {number}: {told:?}");
     }
+    Ok(())
+}
+
+/// The setting that is wrong, if one is; or another error.
+fn told_by(built: io::Result<()>) -> Result<Option<GateConfigError>, String> {
+    let Err(error) = built else {
+        return Ok(None);
+    };
+    let inside = error.get_ref().and_then(|error| error.downcast_ref());
+    match (inside, error.kind()) {
+        (Some(inside), io::ErrorKind::InvalidInput) => Ok(Some(*inside)),
+        _ => Err(format!("{error:?}")),
+    }
+}
+
+fn gates_of_two_runtimes_share_claims_but_no_pairs() -> Outcome {
+    on_gate(
+        Framing::token(),
+        |gate| gate,
+        async |gate, _| {
+            let beside = || {
+                let claims = gate.claims().cloned().ok_or(io::ErrorKind::NotFound)?;
+                Ok::<_, io::Error>(headstart_smol::Gate::builder(Framing::token())?.claims(claims))
+            };
+            let address = ([127, 0, 0, 1], 0).into();
+            let told = told_by(beside()?.bind(address).map(drop));
+            assert_eq!(told, Ok(Some(GateConfigError::OtherRuntime)));
+
+            let other = beside()?.pairing(false).bind(address)?;
+            let _first = client(&gate, &message(1, b"hello")).await?;
+            within("an accept", gate.accept()).await?;
+            let mut copy = TcpStream::connect(other.local_addr()).await?;
+            copy.write_all(&message(1, b"hello")).await?;
+            assert!(is_reset(end_of(copy).await));
+            assert_eq!(other.counters().duplicates, 1);
+            Ok(())
+        },
+    )?;
     Ok(())
 }

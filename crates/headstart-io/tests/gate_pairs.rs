@@ -2,16 +2,19 @@
 
 mod support;
 
+use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use headstart_core::framing::{Framing, NoiseHeader};
+use headstart_core::debounce::Config;
+use headstart_core::framing::{Framing, LengthPrefix, NoiseHeader};
 use headstart_core::pair::{LOG_RESERVE, WINDOW_DEFAULT};
-use headstart_io::{Admitted, Gate, GateBuilder, Runtime};
-use support::network::{Arrival, Network, REFUSALS_MAX, address};
+use headstart_io::{Admitted, Claims, Gate, GateBuilder, GateConfigError, GateCounters, Runtime};
+use support::network::{Arrival, Flag, Network, REFUSALS_MAX, address};
 
 /// A first message of 10 bytes, and 9 that follow it.
 const MESSAGE: &[u8] = &[0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -216,4 +219,305 @@ fn p3_what_a_pair_has_taken_is_given_back() {
     let written = write(&mut admitted, 1);
     let reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
     assert!(matches!(&written, Poll::Ready(Err(error)) if reset(error)));
+}
+
+/// So many wait, each with a waker of its own, and give up; how many wakers are
+/// left.
+fn left_behind<F: Future>(wait: impl Fn() -> F) -> usize {
+    let wakers: Vec<_> = (0..1000).map(|_| Arc::<Flag>::default()).collect();
+    for waker in &wakers {
+        let waker = Waker::from(waker.clone());
+        let polled = pin!(wait()).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    let left = wakers.iter().filter(|waker| Arc::strong_count(waker) > 1);
+    left.count()
+}
+
+#[test]
+fn who_gives_up_waiting_for_a_gate_leaves_nothing() {
+    let (network, gate, open) = admitted(|gate| gate);
+    assert_eq!(left_behind(|| gate.accept()), 0);
+    assert_eq!(left_behind(|| gate.close()), 0);
+    // Whoever goes on waiting is woken.
+    let flag = Arc::<Flag>::default();
+    let waker = Waker::from(flag.clone());
+    let mut closing = pin!(gate.close());
+    assert!(
+        closing
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    network.run().expect("the task rests");
+    drop(open);
+    network.pass_to(network.now().saturating_add(WINDOW_DEFAULT * 10));
+    network.run().expect("the task rests");
+    assert!(flag.take());
+    assert!(
+        closing
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+    );
+}
+
+/// Gates, each on a network of its own, and what they have let in.
+struct Gates(Vec<(Network, Gate<Network>)>);
+
+impl Gates {
+    fn new(builders: impl IntoIterator<Item = (Network, GateBuilder<Network>)>) -> Self {
+        let gates = builders.into_iter().map(|(network, builder)| {
+            let gate = builder.bind(address(0)).expect("settings in range");
+            (network, gate)
+        });
+        Self(gates.collect())
+    }
+
+    /// A copy of the message of this number comes to a gate.
+    fn meet(&self, gate: usize, message: u8, syn_data: bool) -> Option<Admitted<Network>> {
+        let (network, gate) = &self.0[gate];
+        let client = network.connect(Some(syn_data));
+        network.deliver(client, &[0, 2, 7, message]);
+        network.arrive(Arrival::Connection(client));
+        network.run().expect("the task rests");
+        match gate.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(admitted) => Some(admitted.expect("the gate is open")),
+            Poll::Pending => None,
+        }
+    }
+
+    /// How many were let in, joined and reset, by all.
+    fn counts(&self) -> [u64; 3] {
+        let sum = |count: fn(&GateCounters) -> u64| {
+            let counters = self.0.iter().map(|(_, gate)| gate.counters());
+            counters.map(|counters| count(&counters)).sum()
+        };
+        [sum(|c| c.first), sum(|c| c.joined), sum(|c| c.duplicates)]
+    }
+}
+
+fn builder() -> (Network, GateBuilder<Network>) {
+    let network = Network::new();
+    let framing = Framing::noise(NoiseHeader::Len16);
+    (network.clone(), Gate::builder_on(network, framing))
+}
+
+fn claims() -> Claims {
+    Claims::new(Config::default()).expect("settings in range")
+}
+
+fn refused(builder: GateBuilder<Network>) -> GateConfigError {
+    let error = builder.bind(address(0)).expect_err("a wrong setting");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let inside = error.get_ref().and_then(|error| error.downcast_ref());
+    *inside.expect("a typed error")
+}
+
+#[test]
+fn p1_gates_that_share_claims_share_pairs() {
+    let claims = claims();
+    let gates = Gates::new((0..3).map(|_| {
+        let (network, builder) = builder();
+        (network, builder.claims(claims.clone()))
+    }));
+    let _first: Vec<_> = (0..3)
+        .map(|gate| {
+            let first = gates.meet(gate, gate as u8, true).expect("the first");
+            for other in 0..3 {
+                assert!(gates.meet(other, gate as u8, false).is_none());
+            }
+            first
+        })
+        .collect();
+    assert_eq!(gates.counts(), [3, 9, 0]);
+}
+
+/// Numbers of two memories would meet in one directory.
+#[test]
+fn p1_claims_of_ones_own_beside_a_gate_are_pairs_of_ones_own() {
+    let (network, beside) = builder();
+    let first = Gates::new([(network, beside)]);
+    let (network, beside) = builder();
+    let other = Gates::new([(network, beside.beside(&first.0[0].1).claims(claims()))]);
+    // Both memories give their connections the same numbers.
+    let _here = first.meet(0, 1, true).expect("the first");
+    let _there = other.meet(0, 2, true).expect("the first there");
+    assert!(first.meet(0, 1, false).is_none());
+    assert!(other.meet(0, 2, false).is_none());
+    assert_eq!(first.counts(), [1, 1, 0]);
+    assert_eq!(other.counts(), [1, 1, 0]);
+}
+
+#[test]
+fn p3_gates_that_share_claims_have_the_same_bounds() {
+    type Change = fn(GateBuilder<Network>) -> GateBuilder<Network>;
+    let claims = claims();
+    let (_, first) = builder();
+    let first = first.claims(claims.clone()).pairs_max(1);
+    let first = first.bind(address(0)).expect("settings in range");
+    let changes: [Change; 5] = [
+        |gate| gate,
+        |gate| gate.pairs_max(2),
+        |gate| gate.pairs_max(1).pair_window(SOON),
+        |gate| gate.pairs_max(1).pair_log_max(10),
+        |gate| gate.pairs_max(1).pair_bytes_max(1_000),
+    ];
+    for change in changes {
+        let other = change(builder().1).claims(claims.clone());
+        assert_eq!(refused(other), GateConfigError::OtherBounds);
+    }
+    let other = builder().1.beside(&first).pairs_max(2);
+    assert_eq!(refused(other), GateConfigError::OtherBounds);
+
+    let (network, other) = builder();
+    let gates = Gates::new([(network, other.beside(&first))]);
+    let _open = gates.meet(0, 1, true).expect("the first");
+    let _alone = gates.meet(0, 2, true).expect("another");
+    let counters = gates.0[0].1.counters();
+    assert_eq!((counters.pairs, counters.unpaired), (1, 1));
+}
+
+#[test]
+fn what_gates_shared_ends_with_them_and_their_messages_are_remembered() {
+    let claims = claims();
+    let (network, first) = builder();
+    let gates = Gates::new([(network, first.claims(claims.clone()).pairs_max(1))]);
+    drop(gates.meet(0, 1, true).expect("the first"));
+    let networks: Vec<Network> = gates.0.iter().map(|(network, _)| network.clone()).collect();
+    drop(gates);
+    for network in networks {
+        let now = network.now();
+        network.pass_to(now.saturating_add(WINDOW_DEFAULT * 10));
+        network.run().expect("the task rests");
+        assert!(!network.has_task());
+    }
+    let (network, second) = builder();
+    let gates = Gates::new([(network, second.claims(claims).pairs_max(2))]);
+    assert!(gates.meet(0, 1, false).is_none());
+    assert_eq!(gates.counts(), [0, 0, 1]);
+}
+
+#[test]
+fn a_gate_beside_another_pairs_only_as_that_one_does() {
+    let alone = builder().1.debounce(false).bind(address(0)).unwrap();
+    let resets = builder().1.pairing(false).bind(address(0)).unwrap();
+    for (first, debounces) in [(&alone, false), (&resets, true)] {
+        let beside = builder().1.beside(first).bind(address(0)).unwrap();
+        assert!(!beside.pairs());
+        assert_eq!(beside.claims().is_some(), debounces);
+    }
+    let pairs = builder().1.beside(&resets).pairing(true);
+    assert!(pairs.bind(address(0)).unwrap().pairs());
+}
+
+#[test]
+fn each_setting_out_of_its_range_is_named() {
+    type Change = fn(GateBuilder<Network>) -> GateBuilder<Network>;
+    let cases: [(Change, GateConfigError, &str); 17] = [
+        (
+            |gate| gate.message_max(2),
+            GateConfigError::MessageMax { least: 3 },
+            "message_max must be 3 to 16384 bytes",
+        ),
+        (
+            |gate| gate.message_max(0),
+            GateConfigError::MessageMax { least: 3 },
+            "message_max",
+        ),
+        (
+            |gate| gate.message_max(16_385),
+            GateConfigError::MessageMax { least: 3 },
+            "message_max",
+        ),
+        (
+            |gate| gate.message_timeout(Duration::ZERO),
+            GateConfigError::MessageTimeout,
+            "message_timeout must be above zero",
+        ),
+        (
+            |gate| gate.waiting_max(0),
+            GateConfigError::WaitingMax,
+            "waiting_max must be at least 1",
+        ),
+        (
+            |gate| gate.admitted_max(0),
+            GateConfigError::AdmittedMax,
+            "admitted_max must be at least 1",
+        ),
+        (
+            |gate| gate.pair_window(Duration::ZERO),
+            GateConfigError::PairWindow,
+            "pair_window must be above zero",
+        ),
+        (
+            |gate| gate.pair_log_max(0),
+            GateConfigError::PairLogMax,
+            "pair_log_max must be 1 to 16777216 bytes",
+        ),
+        (
+            |gate| gate.pair_log_max(16_777_217),
+            GateConfigError::PairLogMax,
+            "pair_log_max",
+        ),
+        (
+            |gate| gate.pairs_max(0),
+            GateConfigError::PairsMax,
+            "pairs_max must be at least 1",
+        ),
+        (
+            |gate| gate.pair_bytes_max(0),
+            GateConfigError::PairBytesMax { least: 515 },
+            "pair_bytes_max must be at least 515 bytes",
+        ),
+        (
+            |gate| gate.pair_bytes_max(514),
+            GateConfigError::PairBytesMax { least: 515 },
+            "pair_bytes_max",
+        ),
+        (
+            |gate| gate.pair_log_max(100).pair_bytes_max(102),
+            GateConfigError::PairBytesMax { least: 103 },
+            "pair_bytes_max",
+        ),
+        (
+            |gate| gate.debounce(false).pairing(true),
+            GateConfigError::PairingUndebounced,
+            "debouncing",
+        ),
+        (
+            |gate| gate.pairing(true).debounce(false),
+            GateConfigError::PairingUndebounced,
+            "debouncing",
+        ),
+        (
+            |_| {
+                let repeats = Framing::length_prefixed(LengthPrefix::POSTGRES_STARTUP);
+                Gate::builder_on(Network::new(), repeats)
+            },
+            GateConfigError::NotUnique,
+            "repeat by nature",
+        ),
+        (
+            |_| Gate::builder_on(Network::new(), Framing::token()).message_max(23),
+            GateConfigError::MessageMax { least: 24 },
+            "message_max must be 24 to",
+        ),
+    ];
+    for (change, wanted, text) in cases {
+        let error = refused(change(builder().1));
+        assert_eq!(error, wanted);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    let fine: [Change; 6] = [
+        |gate| gate.message_max(3),
+        |gate| gate.pair_bytes_max(515),
+        |gate| gate.pair_log_max(100).pair_bytes_max(103),
+        |gate| gate.debounce(false),
+        |gate| gate.debounce(false).pairing(false),
+        |gate| gate.pairs_max(1).waiting_max(1).admitted_max(1),
+    ];
+    for change in fine {
+        assert!(change(builder().1).bind(address(0)).is_ok());
+    }
 }

@@ -148,7 +148,7 @@ impl<R: Runtime> Shared<R> {
         peer: SocketAddr,
         local: Option<SocketAddr>,
         via: Via,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         admission: Admission<R>,
     ) {
         let message = bytes.len();

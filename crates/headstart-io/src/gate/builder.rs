@@ -36,7 +36,6 @@ pub struct GateBuilder<R: Runtime> {
     /// Unless stated: with debouncing.
     pairing: Option<bool>,
     pair_limits: Limits,
-    pairs: Option<Pairs<R>>,
     message_timeout: Duration,
     message_max: usize,
     waiting_max: usize,
@@ -54,7 +53,6 @@ impl<R: Runtime> GateBuilder<R> {
             claims: None,
             pairing: None,
             pair_limits: Limits::default(),
-            pairs: None,
             message_timeout: MESSAGE_TIMEOUT,
             message_max: FLIGHT_MAX,
             waiting_max: WAITING_DEFAULT,
@@ -76,8 +74,14 @@ impl<R: Runtime> GateBuilder<R> {
         self
     }
 
-    /// A memory of first messages that is shared with other gates. Default:
-    /// one of its own, of [`CLAIMS_DEFAULT`] messages for 10 minutes.
+    /// A memory of first messages that may be shared with other gates of this
+    /// runtime, as [`beside`](Self::beside) does. Default: one of its own, of
+    /// [`CLAIMS_DEFAULT`] messages for 10 minutes.
+    ///
+    /// What is open for copies is shared with it: a copy joins the first
+    /// whichever of the gates accepts it, and the bounds of pairs are those of
+    /// all gates together, so all must be given the same. A gate with pairing
+    /// off resets copies, also of what another keeps open.
     pub fn claims(mut self, claims: Claims) -> Self {
         self.claims = Some(claims);
         self
@@ -85,13 +89,17 @@ impl<R: Runtime> GateBuilder<R> {
 
     /// Shares the memory of first messages and pairs with another gate, so that
     /// two copies of a message are told apart, and joined, whichever of the two
-    /// accepts them: for accept loops on several threads (SO_REUSEPORT). The
-    /// bounds of pairs are those of that gate.
+    /// accepts them: for accept loops on several threads (SO_REUSEPORT).
+    /// Debounces, pairs, and bounds its pairs as that gate does, in place of
+    /// what was set before.
     pub fn beside(mut self, gate: &Gate<R>) -> Self {
-        self.claims = gate.shared.settings.claims.clone();
+        let settings = &gate.shared.settings;
+        self.claims = settings.claims.clone();
         self.debounce = self.claims.is_some();
-        self.pairs = gate.shared.settings.pairs.clone();
-        self.pairing = self.pairs.is_none().then_some(false);
+        self.pairing = settings.pairs.is_none().then_some(false);
+        if let Some(pairs) = &settings.pairs {
+            self.pair_limits = *pairs.limits();
+        }
         self
     }
 
@@ -203,10 +211,9 @@ impl<R: Runtime> GateBuilder<R> {
                 ..Config::default()
             })?),
         };
-        let pairs = match (&claims, self.pairing, self.pairs) {
-            (None, _, _) | (_, Some(false), _) => None,
-            (Some(_), _, Some(pairs)) => Some(pairs),
-            (Some(_), _, None) => Some(Pairs::new(self.pair_limits)),
+        let pairs = match &claims {
+            Some(claims) if self.pairing != Some(false) => Some(claims.pairs(self.pair_limits)?),
+            Some(_) | None => None,
         };
         let settings = Settings {
             framing: self.framing,

@@ -1,16 +1,20 @@
 //! Which first messages have been seen: the core's debouncer, shared between
-//! threads (D5).
+//! threads (D5), and with it the pairs that are open for copies.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use headstart_core::debounce::{
     Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
 };
 use headstart_core::time::Instant;
 
+use super::GateConfigError;
+use super::pairs::{Limits, Pairs};
+use crate::runtime::Runtime;
 use crate::sync::{Mutex, lock};
 
 /// Shards of the memory, each under a lock of its own.
@@ -20,8 +24,10 @@ const SHARDS: usize = 16;
 /// of 430 connections a second.
 pub const CLAIMS_DEFAULT: usize = 1 << 18;
 
-/// The memory of first messages. Clones share it, and so may several gates of
-/// one process. It makes no promise against replay by an attacker: whoever can
+/// The memory of first messages, and of the connections that are open for
+/// copies of them. Clones share it, and so may several gates of one process,
+/// whose copies are then told apart, and joined, whichever of the gates accepts
+/// them. It makes no promise against replay by an attacker: whoever can
 /// send a message after the window, or to another process, is served again.
 #[derive(Clone)]
 pub struct Claims {
@@ -32,6 +38,9 @@ struct Shared {
     secret: Secret,
     shards: Box<[Mutex<Debouncer>]>,
     next_number: AtomicU64,
+    /// The pairs of the gates that share it, while there are any: a runtime's
+    /// `Directory`.
+    pairs: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
 }
 
 impl Claims {
@@ -56,6 +65,7 @@ impl Claims {
                 secret: Secret::from_bytes(&secret),
                 shards,
                 next_number: AtomicU64::new(0),
+                pairs: Mutex::default(),
             }),
         })
     }
@@ -81,6 +91,23 @@ impl Claims {
                 act(shard.observe(now, digest, connection))
             }
             None => act(Verdict::First),
+        }
+    }
+
+    /// The pairs of all gates that share this memory: whoever knows of a message
+    /// finds what is open for it.
+    pub(super) fn pairs<R: Runtime>(&self, limits: Limits) -> Result<Pairs<R>, GateConfigError> {
+        let mut shared = lock(&self.shared.pairs);
+        let Some(directory) = shared.as_ref().and_then(Weak::upgrade) else {
+            let pairs = Pairs::new(limits);
+            *shared = Some(pairs.as_any());
+            return Ok(pairs);
+        };
+        drop(shared);
+        let pairs = Pairs::from_any(directory).ok_or(GateConfigError::OtherRuntime)?;
+        match *pairs.limits() == limits {
+            true => Ok(pairs),
+            false => Err(GateConfigError::OtherBounds),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Which messages are kept open for copies, and how much that may take.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use headstart_core::pair::{LOG_DEFAULT, LOG_LIMIT, LOG_RESERVE, WINDOW_DEFAULT};
@@ -23,7 +24,7 @@ pub const PAIR_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 const SHARDS: usize = 16;
 
 /// What pairs may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) window: Duration,
     pub(super) log_max: usize,
@@ -67,7 +68,7 @@ impl Default for Limits {
     }
 }
 
-/// The pairs of gates that share their memory.
+/// The pairs of gates that share their claims, which know where to find them.
 pub(super) struct Pairs<R: Runtime> {
     directory: Arc<Directory<R>>,
 }
@@ -100,6 +101,18 @@ impl<R: Runtime> Pairs<R> {
                 shards: std::array::from_fn(|_| Mutex::default()),
             }),
         }
+    }
+
+    /// Those that [`as_any`](Self::as_any) leads to, if they are this runtime's.
+    pub(super) fn from_any(any: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        let directory = any.downcast().ok()?;
+        Some(Self { directory })
+    }
+
+    /// Whereby it is found again while any of its gates or pairs is there.
+    pub(super) fn as_any(&self) -> Weak<dyn Any + Send + Sync> {
+        let directory: Arc<dyn Any + Send + Sync> = self.directory.clone();
+        Arc::downgrade(&directory)
     }
 
     pub(super) fn limits(&self) -> &Limits {
