@@ -33,6 +33,12 @@ pub(super) fn finding() -> Finding {
             _ => {}
         }
     }
+    #[cfg(target_os = "linux")]
+    if let Some(what) = super::linux::spoils_exchange() {
+        let why = "The exchange would fail, and be counted among what was sent in vain; run the \
+                   doctor again when this is mended.";
+        return Finding::unknown(NAME, format!("not tried: {what}"), why);
+    }
     match exchange_until_data() {
         Ok(Seen::Data { sent }) => Finding::ok(
             NAME,
@@ -59,8 +65,8 @@ pub(super) fn finding() -> Finding {
         Ok(Seen::Ignored) => Finding::problem(
             NAME,
             "data in the SYN was not accepted by a listener with the option",
-            "The kernel had to send it again after the handshake: it was sent without a cookie (bit \
-             0x4), a firewall or proxy on loopback cuts it, or the cookie key was changed just now.",
+            "The kernel had to send it again after the handshake: a firewall or proxy on loopback cuts \
+             it, the SYN was answered by a SYN cookie, or the cookie key was changed just now.",
         ),
         Err(error) => Finding::problem(
             NAME,

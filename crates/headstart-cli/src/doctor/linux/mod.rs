@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use super::finding::Finding;
 pub(super) use namespace::Namespace;
+pub(super) use settings::spoils_exchange;
 
 /// Every finding but that of the exchange.
 pub(super) fn examine(port: Option<u16>, namespace: &Namespace) -> Vec<Finding> {

@@ -164,6 +164,22 @@ fn syn_cookies() -> Finding {
     }
 }
 
+/// What lets a Fast Open exchange with itself fail, and be counted as sent in vain. The switches are
+/// not among it.
+pub(in crate::doctor) fn spoils_exchange() -> Option<String> {
+    if FastOpenSysctl::read().is_ok_and(FastOpenSysctl::client_without_cookie) {
+        return Some(format!(
+            "data is sent in the SYN without a cookie ({FAST_OPEN} has 0x4)"
+        ));
+    }
+    match number::<u32>(SYN_COOKIES) {
+        Ok(2) => Some(format!(
+            "every SYN is answered by a SYN cookie ({SYN_COOKIES} = 2), none by Fast Open"
+        )),
+        _ => None,
+    }
+}
+
 /// How to give a listener the option.
 pub(super) fn with_option(finding: Finding) -> Finding {
     finding
