@@ -32,6 +32,10 @@ impl Namespace {
     /// The remedies that can be used where this runs.
     pub(in crate::doctor) fn remedies(&self) -> &'static [Place] {
         match (self.first, self.container) {
+            // The machine's own settings: engines refuse to set them for a container.
+            (true, Some("kubernetes" | "docker" | "podman")) => {
+                &[Place::Now, Place::Boot, Place::Program]
+            }
             (_, Some("kubernetes")) => &[Place::Now, Place::Program, Place::Kubernetes],
             (_, Some("docker" | "podman")) => &[Place::Now, Place::Program, Place::Docker],
             (true, _) => &[Place::Now, Place::Boot, Place::Program, Place::Systemd],
@@ -54,7 +58,10 @@ impl Namespace {
             match (self.first, self.container) {
                 (true, None) => format!("the machine's own network namespace, {name}"),
                 (true, Some(container)) => {
-                    format!("the machine's own network namespace, {name}, in {container}")
+                    format!(
+                        "the machine's own network namespace, {name}, in {container}: its settings \
+                         are the host's, and to be set there"
+                    )
                 }
                 (false, _) => format!(
                     "a network namespace of its own, {name} ({container}): its settings and \
@@ -85,4 +92,45 @@ fn container() -> Option<&'static str> {
         "systemd-nspawn" => "systemd-nspawn",
         _ => "a container",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remedies(first: bool, container: Option<&'static str>) -> &'static [Place] {
+        let namespace = Namespace {
+            name: String::new(),
+            first,
+            container,
+        };
+        namespace.remedies()
+    }
+
+    #[test]
+    fn a_container_in_the_hosts_namespace_is_mended_as_the_host() {
+        for engine in ["docker", "podman", "kubernetes"] {
+            let places = remedies(true, Some(engine));
+            assert_eq!(
+                places,
+                [Place::Now, Place::Boot, Place::Program],
+                "{engine}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_with_its_own_namespace_is_mended_by_its_engine() {
+        for (engine, place) in [
+            ("docker", Place::Docker),
+            ("podman", Place::Docker),
+            ("kubernetes", Place::Kubernetes),
+        ] {
+            let places = remedies(false, Some(engine));
+            assert!(
+                places.contains(&place) && !places.contains(&Place::Boot),
+                "{engine}"
+            );
+        }
+    }
 }
