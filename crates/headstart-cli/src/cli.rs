@@ -186,7 +186,8 @@ pub(crate) struct ProbeArgs {
     pub(crate) server: Server,
 
     /// The server speaks TLS; NAME goes into the ClientHello (SNI)
-    #[arg(long, value_name = "NAME", conflicts_with = "token")]
+    #[arg(long, value_name = "NAME", conflicts_with = "token",
+          value_parser = crate::probe::server_name)]
     pub(crate) tls: Option<String>,
 
     /// The server is a gate that expects Tokens, as `headstart serve` is

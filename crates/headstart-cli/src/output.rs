@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+#[cfg(target_os = "linux")]
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
 use crate::exit::Stop;
@@ -16,6 +18,9 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 /// What deserves a look.
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
+/// How often a spinner moves.
+#[cfg(target_os = "linux")]
+const TICK: Duration = Duration::from_millis(100);
 
 /// A value in a style. Where the style is not wanted (no terminal,
 /// `NO_COLOR`), the stream that it is written to takes it away.
@@ -48,6 +53,18 @@ pub(crate) fn complain(what: &str, text: &str) {
         "headstart: {}: {text}",
         styled(style, what)
     );
+}
+
+/// Says what is being done, and moves, on standard error if that is a terminal; otherwise nothing.
+/// Gone when dropped.
+#[cfg(target_os = "linux")]
+pub(crate) fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(TICK);
+    spinner.with_finish(ProgressFinish::AndClear)
 }
 
 /// Whole microseconds.

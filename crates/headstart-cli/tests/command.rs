@@ -85,6 +85,8 @@ fn wrong_usage_is_status_2_and_says_why() {
             "10",
         ],
         &["demo", "--rtt", "0"],
+        #[cfg(target_os = "linux")]
+        &["probe", "localhost:80", "--tls", "bad name!"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -111,6 +113,27 @@ fn help_and_version_are_no_errors() {
     assert!(
         help.contains("big-endian") && help.contains("assert"),
         "{help}"
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_first_message_that_nobody_answers_is_not_understood() {
+    // It resets what is no ClientHello.
+    let server = Server::start(&["--framing", "tls"]);
+    for (message, copies) in [(&["--token"][..], "unknown"), (&[], "not-tried")] {
+        let output = run(&[&["probe", &server.address, "--json"], message].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let document = &json_lines(&output)[0];
+        assert_eq!(document["verdict"], "not-understood", "{document:#}");
+        assert_eq!(document["plain_first_byte_us"], Value::Null);
+        assert_eq!(document["copies"], copies);
+    }
+    let words = run(&["probe", &server.address, "--token"]);
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(
+        words.contains(": not-understood\n") && words.contains("--tls NAME"),
+        "{words}"
     );
 }
 

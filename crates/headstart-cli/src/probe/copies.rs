@@ -23,7 +23,7 @@ pub(super) enum Copies {
     Debounces,
     /// Turns the later copy away, but answers both if the first came by Fast Open.
     Pairs,
-    /// Neither was answered.
+    /// Neither was answered, or not even dialled.
     Unknown,
     /// The first message is not unique, so a copy is no copy.
     NotTried,
@@ -44,7 +44,7 @@ impl Copies {
                 "the server answered both ways where the first copy came by Fast Open: it pairs, and can be \
                  raced on any path"
             }
-            Self::Unknown => "the server did not answer the first copy: no telling",
+            Self::Unknown => "no first copy was answered: no telling",
             Self::NotTried => "not tried: that needs --tls or --token",
         }
     }

@@ -271,6 +271,12 @@ impl Watch {
             error.kind(),
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
         );
+        // A reset before the handshake has ended is a refusal (`tcp_reset` of the kernel): it ended
+        // since the last look.
+        if error.kind() == io::ErrorKind::ConnectionReset && self.seen.opened.is_none() {
+            self.look();
+            self.seen.opened.get_or_insert(self.began.elapsed());
+        }
         if reset && self.seen.opened.is_some() {
             self.react(Reaction::Reset);
             // A reset that answers our hanging up is an end like any other.

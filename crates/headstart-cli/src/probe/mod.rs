@@ -11,13 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use headstart_socket::{Kind, syn_payload};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::cli::ProbeArgs;
 use crate::exit::{Done, Stop};
 use crate::netlink;
-use crate::output::{self, BAD, GOOD, ODD, micros, millis, styled};
+use crate::output::{self, BAD, GOOD, ODD, micros, millis, spinner, styled};
 use copies::Copies;
 use dial::{Cannot, Reaction, Seen, Sent, dial, dial_with_option_only};
 use speech::Language;
@@ -29,8 +29,11 @@ const PLAIN_DIALS: usize = 2;
 const COOKIE_DIALS: usize = 3;
 /// Dials with data in the SYN.
 const DATA_DIALS: usize = 4;
-/// How often the spinner moves.
-const TICK: Duration = Duration::from_millis(100);
+
+/// A name that can stand in a ClientHello.
+pub(crate) fn server_name(text: &str) -> Result<String, String> {
+    Language::tls(text).map(|_| text.to_owned())
+}
 
 /// Runs the command.
 pub(crate) fn run(args: &ProbeArgs) -> Result<Done, Stop> {
@@ -40,8 +43,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Done, Stop> {
         (None, true) => Language::Token { size: args.size },
         (None, false) => Language::Quiet,
     };
-    let spinner = spinner();
-    spinner.set_message("looking up the name");
+    let spinner = spinner("looking up the name");
     let server = (args.server.host.as_str(), args.server.port);
     let found = server
         .to_socket_addrs()
@@ -53,6 +55,10 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Done, Stop> {
             args.server.host
         )));
     };
+    let copies = match language.is_unique() {
+        true => Copies::Unknown,
+        false => Copies::NotTried,
+    };
     let mut probe = Probe {
         address,
         language,
@@ -61,7 +67,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Done, Stop> {
         dials: Vec::new(),
         cookie: None,
         plain: None,
-        copies: Copies::NotTried,
+        copies,
     };
     let verdict = probe.verdict()?;
     probe.spinner.finish_and_clear();
@@ -139,6 +145,9 @@ impl Probe {
         match Plain::of(&plain) {
             Ok(compare) => self.plain = Some(compare),
             Err(verdict) => return Ok(verdict),
+        }
+        if let Some(verdict) = verdict::of_plain(&plain, self.language.is_answered()) {
+            return Ok(verdict);
         }
         let verdict = match self.fast_open(plain) {
             Ok(verdict) => verdict,
@@ -431,14 +440,4 @@ fn print(document: &Document) -> Result<(), Stop> {
 
 fn first_byte(time: String) -> String {
     format!("first byte of the answer after {time}")
-}
-
-/// Moves on standard error if that is a terminal; otherwise nothing.
-fn spinner() -> ProgressBar {
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(TICK);
-    spinner
 }

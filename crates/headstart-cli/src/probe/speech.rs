@@ -60,6 +60,11 @@ impl Language {
         !matches!(self, Self::Quiet)
     }
 
+    /// Whether a server that understands it answers the first message.
+    pub(super) fn is_answered(&self) -> bool {
+        !matches!(self, Self::Quiet)
+    }
+
     /// A new conversation.
     pub(super) fn begin(&self) -> Result<Speech, String> {
         match self {

@@ -40,6 +40,7 @@ pub(super) enum Verdict {
     ServerRefused,
     ServerUnreachable,
     ServerSilent,
+    NotUnderstood,
 }
 
 impl Verdict {
@@ -112,7 +113,10 @@ impl Verdict {
                 "The answer begins, and then the connection dies: the path gives up on it after some \
                  packets. No race helps after the first answer: do not use Fast Open here."
             }
-            Self::Mixed => "The dials disagree: some work, some do not. Look at them one by one.",
+            Self::Mixed => {
+                "The dials disagree: some work, some do not, by plain TCP or with data in the SYN. \
+                 Look at them one by one (--json)."
+            }
             Self::ClientOff => {
                 "Fast Open is switched off for dials on this machine: sysctl -w net.ipv4.tcp_fastopen=3 \
                  (`headstart doctor` says more)."
@@ -124,6 +128,11 @@ impl Verdict {
             Self::ServerRefused => "The server refuses plain TCP, too: nothing listens there.",
             Self::ServerUnreachable => "The server cannot be reached by plain TCP either.",
             Self::ServerSilent => "The server does not answer plain TCP either.",
+            Self::NotUnderstood => {
+                "Plain TCP connects, and no first message gets an answer: nothing to compare Fast Open \
+                 with. The server speaks something else (--tls NAME is for TLS, --token for a gate \
+                 that expects Tokens), or it is a gate whose own server is down."
+            }
         }
     }
 }
@@ -164,6 +173,20 @@ impl Plain {
                 .min()
                 .unwrap_or_default(),
         })
+    }
+}
+
+/// What keeps plain dials from being compared with, though one of them was open: half of them or more
+/// were not served. Where no answer is expected, that is to be turned away.
+pub(super) fn of_plain(dials: &[Seen], answer_expected: bool) -> Option<Verdict> {
+    let served = |dial: &&Seen| match answer_expected {
+        true => dial.reaction == Reaction::Answered,
+        false => dial.opened.is_some() && dial.reaction != Reaction::Reset,
+    };
+    match dials.iter().filter(served).count() {
+        0 => Some(Verdict::NotUnderstood),
+        served if served * 2 <= dials.len() => Some(Verdict::Mixed),
+        _ => None,
     }
 }
 
@@ -374,5 +397,41 @@ mod tests {
         assert_eq!(Plain::of(&[unreachable]), Err(Verdict::ServerUnreachable));
         assert_eq!(Plain::of(&[failed(None)]), Err(Verdict::ServerSilent));
         assert!(Plain::of(&[failed(None), good()]).is_ok());
+    }
+    #[test]
+    fn plain_dials_that_are_not_served_leave_nothing_to_compare_with() {
+        let reset = but(|d| (d.first_byte, d.reaction) = (None, Reaction::Reset));
+        let silent = but(|d| (d.first_byte, d.reaction) = (None, Reaction::None));
+        let refused = but(|d| {
+            d.opened = None;
+            d.reaction = Reaction::None;
+            d.error = Some((io::ErrorKind::ConnectionRefused, String::new()));
+        });
+        for (dials, answer_expected, verdict) in [
+            ([good(), good()], true, None),
+            (
+                [reset.clone(), reset.clone()],
+                true,
+                Some(Verdict::NotUnderstood),
+            ),
+            (
+                [silent.clone(), reset.clone()],
+                true,
+                Some(Verdict::NotUnderstood),
+            ),
+            (
+                [refused.clone(), reset.clone()],
+                true,
+                Some(Verdict::NotUnderstood),
+            ),
+            ([good(), reset.clone()], true, Some(Verdict::Mixed)),
+            ([good(), refused.clone()], true, Some(Verdict::Mixed)),
+            // Nobody is bound to answer a line end.
+            ([silent.clone(), silent.clone()], false, None),
+            ([reset.clone(), reset], false, Some(Verdict::NotUnderstood)),
+            ([silent, refused], false, Some(Verdict::Mixed)),
+        ] {
+            assert_eq!(of_plain(&dials, answer_expected), verdict, "{dials:?}");
+        }
     }
 }

@@ -73,7 +73,7 @@ fn expected(rule: Rule) -> &'static str {
 }
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         ("names_every_middlebox_to_a_gate", || {
             judge_all(every_rule(Speech::Token(&[])))
         }),
@@ -92,6 +92,9 @@ pub(crate) fn tests() -> Vec<Trial> {
             patiently(&server_without_fast_open)
         }),
         ("sees_that_nothing_listens", || patiently(&nothing_listens)),
+        ("sees_that_every_other_dial_is_refused", || {
+            patiently(&every_other_is_refused)
+        }),
         ("sees_that_no_way_leads_there", || patiently(&no_way)),
         ("sees_that_the_client_is_off", || patiently(&client_is_off)),
         ("sees_that_the_client_is_paused", || {
@@ -294,6 +297,23 @@ fn nothing_listens() -> Result<(), Failed> {
         "server-refused",
         &document,
     )
+}
+
+/// Behind a balancer, one of two servers is down.
+fn every_other_is_refused() -> Result<(), Failed> {
+    for speech in [Speech::Token(&[]), Speech::Line] {
+        let lab = Lab::builder().rtt(RTT).rule(Rule::Balance).build()?;
+        let address = SocketAddr::new(lab.server_addr(Family::V4), PORT);
+        let site = Site {
+            _servers: serve(lab.server(), address, speech).into_iter().collect(),
+            lab,
+            family: Family::V4,
+            speech,
+        };
+        let document = site.probe()?;
+        check(document["verdict"] == "mixed", "mixed", &document)?;
+    }
+    Ok(())
 }
 
 fn no_way() -> Result<(), Failed> {
