@@ -129,7 +129,9 @@ pub(crate) enum Command {
     /// with real kernels and the middlebox between them. The client's starts when
     /// the server's listens, and the server's is stopped when the client's has
     /// ended; the exit status is the client's. What the server prints goes to
-    /// standard error.
+    /// standard error, and it has nothing to read. SIGTERM, SIGINT and SIGHUP are
+    /// passed on to the client; whatever either command has started ends with the
+    /// lab. With `--rule balance` the server's command runs on two machines.
     ///
     /// Example, one request over a path that drops SYNs with data:
     ///

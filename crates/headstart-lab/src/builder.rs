@@ -101,12 +101,13 @@ impl LabBuilder {
     pub fn build(self) -> Result<Lab, LabError> {
         self.check()?;
         require_capabilities()?;
-        let capture = self
-            .pcap
-            .as_deref()
-            .map(Capture::create)
-            .transpose()
-            .doing("creating the capture file")?;
+        let capture = match &self.pcap {
+            Some(path) => {
+                let doing = format!("creating the capture file {}", path.display());
+                Some(Capture::create(path).doing(&doing)?)
+            }
+            None => None,
+        };
         let wires = Namespace::new()?;
         let [client, server, second] = [Namespace::new()?, Namespace::new()?, Namespace::new()?];
         let interfaces = in_namespace(&wires, || {

@@ -1,61 +1,87 @@
-//! Runs the two commands.
+//! The lab, and the two commands in it.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use headstart_lab::{Family, Host, Lab};
+use headstart_lab::{Family, Host, Lab, LabError, Rule};
 use headstart_socket as socket;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
+use super::children::{Asked, Children, GOODBYE};
 use super::{LabArgs, ready};
 use crate::exit::{Done, Stop};
-use crate::output::complain;
+use crate::output::{complain, spinner};
 
 /// What stands between the two commands.
 const BETWEEN: &str = "---";
 /// How long a server may take until it listens.
 const READY: Duration = Duration::from_secs(10);
-/// How long a server may take to end.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// How often something that is waited for is looked at.
+/// How long nobody needs to be told what is being waited for.
+const SILENT: Duration = Duration::from_secs(1);
+/// How often something that is waited for is looked at: at first, and at last.
 const GLANCE: Duration = Duration::from_millis(10);
+const GLANCE_MAX: Duration = Duration::from_millis(200);
 
-/// Runs the command; it ends as the client's command does.
-pub(crate) fn run(args: &LabArgs) -> Result<Done, Stop> {
-    let (server, client) = split(&args.commands)?;
+/// Runs the commands; it ends as the client's does, and then nothing of it is left. `entered` is
+/// called once the process has the rights that a lab needs.
+pub(super) fn run(
+    args: &LabArgs,
+    mut children: Children,
+    entered: impl FnOnce() -> Result<(), Stop>,
+) -> Result<Done, Stop> {
     let cannot = |error| Stop::because("the lab cannot run here", error);
     headstart_lab::enter().map_err(cannot)?;
+    entered()?;
     headstart_lab::check().map_err(cannot)?;
     let mut builder = Lab::builder().rtt(Duration::from_millis(args.rtt));
     if let Some(file) = &args.pcap {
         builder = builder.pcap(file);
     }
-    let lab = builder.build().map_err(cannot)?;
+    let lab = builder.build().map_err(|error| match error {
+        // A lab was built a moment ago: this is about what was asked for.
+        LabError::Io { .. } => Stop::Because(error.to_string()),
+        error => cannot(error),
+    })?;
+    let done = run_in(&lab, args, &mut children);
+    if !children.end() {
+        complain("warning", "not every process of the lab could be ended");
+    }
+    done
+}
+
+fn run_in(lab: &Lab, args: &LabArgs, children: &mut Children) -> Result<Done, Stop> {
+    let (server, client) = split(&args.commands)?;
     if args.cookie {
-        fetch_cookies(&lab).map_err(|error| Stop::because("fetching a cookie", error))?;
+        fetch_cookies(lab).map_err(|error| Stop::because("fetching a cookie", error))?;
     }
     lab.set_rule(args.rule);
-    let mut server = Served(start(
-        &lab,
-        lab.server(),
-        server,
-        Stdio::from(io::stderr()),
-    )?);
-    wait_until_ready(&lab, &mut server.0)?;
-    let mut client = start(&lab, lab.client(), client, Stdio::inherit())?;
-    let status = client
-        .wait()
-        .map_err(|error| Stop::because("waiting for the client's command", error))?;
-    Ok(Done::Status(code(status)))
+    let hosts = match args.rule {
+        Rule::Balance => &[lab.server(), lab.second_server()][..],
+        _ => &[lab.server()],
+    };
+    let mut servers = Vec::new();
+    for host in hosts {
+        let mut command = fill(lab, server);
+        // A group of its own: ^C at the terminal is for the client, whose end is the server's.
+        command.process_group(0);
+        command.stdin(Stdio::null()).stdout(io::stderr());
+        servers.push((*host, start(children, host, command)?));
+    }
+    if let Some(asked) = wait_until_ready(&servers, children)? {
+        return Ok(Done::Status(128 + asked.signal as u8));
+    }
+    let client = start(children, lab.client(), fill(lab, client))?;
+    let outcome = children.attend(&client, GOODBYE);
+    let outcome =
+        outcome.map_err(|error| Stop::because("waiting for the client's command", error))?;
+    Ok(Done::Status(outcome.code()))
 }
 
 /// The server's command and the client's.
-fn split(commands: &[OsString]) -> Result<(&[OsString], &[OsString]), Stop> {
+pub(super) fn split(commands: &[OsString]) -> Result<(&[OsString], &[OsString]), Stop> {
     let at = commands.iter().position(|word| word == BETWEEN);
     let (server, rest) = commands.split_at(at.unwrap_or(commands.len()));
     match rest.split_first() {
@@ -66,7 +92,8 @@ fn split(commands: &[OsString]) -> Result<(&[OsString], &[OsString]), Stop> {
     }
 }
 
-fn start(lab: &Lab, host: &Host, words: &[OsString], stdout: Stdio) -> Result<Child, Stop> {
+/// A command with its addresses.
+fn fill(lab: &Lab, words: &[OsString]) -> Command {
     let places = [
         ("{server}", "HEADSTART_SERVER", lab.server_addr(Family::V4)),
         (
@@ -86,17 +113,19 @@ fn start(lab: &Lab, host: &Host, words: &[OsString], stdout: Stdio) -> Result<Ch
         None => word.clone(),
     };
     let mut words = words.iter().map(fill);
-    let program = words.next().unwrap_or_default();
-    let mut command = Command::new(&program);
+    let mut command = Command::new(words.next().unwrap_or_default());
     command
         .args(words)
-        .envs(places.map(|(_, name, address)| (name, address.to_string())))
-        .stdout(stdout);
-    // A process is where the thread is that starts it.
-    let started = host.run(|| command.spawn()).and_then(|started| started);
+        .envs(places.map(|(_, name, address)| (name, address.to_string())));
+    command
+}
+
+fn start(children: &mut Children, host: &Host, mut command: Command) -> Result<Child, Stop> {
+    let started = children.start_on(host, &mut command);
     started.map_err(|error| {
+        let program = display(command.get_program());
         Stop::because(
-            format_args!("starting {} on the {}", display(&program), host.name()),
+            format_args!("starting {program} on the {}", host.name()),
             error,
         )
     })
@@ -106,23 +135,41 @@ fn display(word: &OsStr) -> std::path::Display<'_> {
     std::path::Path::new(word).display()
 }
 
-fn wait_until_ready(lab: &Lab, server: &mut Child) -> Result<(), Stop> {
+/// Waits until each server listens; what this process was asked meanwhile.
+fn wait_until_ready(
+    servers: &[(&Host, Child)],
+    children: &mut Children,
+) -> Result<Option<Asked>, Stop> {
     let began = Instant::now();
+    let mut glance = GLANCE;
+    let mut telling = None;
     loop {
-        let ended = server.try_wait();
-        if let Some(status) = ended.map_err(|e| Stop::because("waiting for the server", e))? {
+        if let Some(status) = servers
+            .iter()
+            .find_map(|(_, server)| children.status(server))
+        {
             return Err(Stop::because("the server's command has ended", status));
         }
-        let listening = lab.server().run(ready::is_listening);
-        let listening = listening.and_then(|listening| listening);
-        if listening.map_err(|error| Stop::because("looking at the server", error))? {
-            return Ok(());
+        let mut listen = servers
+            .iter()
+            .map(|(host, _)| host.run(ready::is_listening)?);
+        let listen = listen.try_fold(true, |all, one| one.map(|one| all && one));
+        if listen.map_err(|error| Stop::because("looking at the server", error))? {
+            return Ok(None);
         }
         if began.elapsed() > READY {
             complain("warning", "the server does not listen on TCP; going on");
-            return Ok(());
+            return Ok(None);
         }
-        sleep(GLANCE);
+        if began.elapsed() > SILENT {
+            telling.get_or_insert_with(|| spinner("waiting for the server to listen"));
+        }
+        let asked = children.wait(glance);
+        let asked = asked.map_err(|error| Stop::because("waiting for the server", error))?;
+        if asked.is_some() {
+            return Ok(asked);
+        }
+        glance = (glance * 3 / 2).min(GLANCE_MAX);
     }
 }
 
@@ -148,36 +195,4 @@ fn fetch_cookies(lab: &Lab) -> io::Result<()> {
         })??;
     }
     Ok(())
-}
-
-/// The server's command, which ends when the client's has.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let Ok(id) = i32::try_from(self.0.id()) else {
-            return;
-        };
-        // One that has ended is not sent anything: it is still ours to wait for.
-        if let Ok(None) = self.0.try_wait() {
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        }
-        let began = Instant::now();
-        while let Ok(None) = self.0.try_wait() {
-            if began.elapsed() > GOODBYE {
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-                return;
-            }
-            sleep(GLANCE);
-        }
-    }
-}
-
-/// As shells do: 128 and the signal's number, if one ended it.
-fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

@@ -1,7 +1,11 @@
 //! `headstart lab`: any two commands, a hostile path between them.
 
 #[cfg(target_os = "linux")]
+mod children;
+#[cfg(target_os = "linux")]
 mod commands;
+#[cfg(target_os = "linux")]
+mod keeper;
 #[cfg(target_os = "linux")]
 mod ready;
 
@@ -12,7 +16,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 #[cfg(target_os = "linux")]
-pub(crate) use commands::run;
+pub(crate) use keeper::run;
 
 /// A middlebox by its name.
 #[cfg(target_os = "linux")]
