@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headstart_tokio::Framing;
 use headstart_tokio::core::framing::token::HEADER_LEN;
@@ -144,10 +144,11 @@ pub(crate) enum Command {
     Lab(LabArgs),
     /// Print a manual page, or a shell's completions
     ///
-    /// `headstart manual > headstart.1` is the manual page of the whole command,
-    /// `headstart manual race` that of one; with --completions it prints what a
-    /// shell needs to complete arguments, such as
-    /// `headstart manual --completions bash > /etc/bash_completion.d/headstart`.
+    /// `headstart manual` prints the page of the command as a whole, which names the
+    /// others, `headstart manual race` that of one, and
+    /// `headstart manual --into /usr/local/share/man/man1` writes all of them, one file
+    /// each. With --completions it prints what a shell needs to complete arguments,
+    /// such as `headstart manual --completions bash > /etc/bash_completion.d/headstart`.
     Manual(ManualArgs),
 }
 
@@ -289,7 +290,10 @@ pub(crate) struct ServeArgs {
     pub(crate) address: SocketAddr,
 
     /// Where a connection's first message ends
-    #[arg(long, value_enum, default_value_t = FramingName::Token)]
+    #[arg(long, default_value_t = FramingName::Token, value_parser = FramingName::parser(
+        "Headstart's own header, which is removed; what `headstart race` sends",
+        "otherwise use --no-debounce, or the second is turned away as a copy of the first",
+    ))]
     pub(crate) framing: FramingName,
 
     /// Admit later copies of a first message too
@@ -346,20 +350,48 @@ impl Mode {
 /// Where a connection's first message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FramingName {
-    /// Headstart's own header, which is removed; what `headstart race` sends
+    /// Headstart's own header
     Token,
     /// A TLS ClientHello
     Tls,
     /// A Noise message behind its length in two bytes, big-endian
     Noise,
     /// A message behind its length in four bytes, big-endian, which do not
-    /// count themselves. You assert that no two clients begin with the same
-    /// message: otherwise use --no-debounce, or the second is turned away as a
-    /// copy of the first.
+    /// count themselves
     Length,
 }
 
+impl fmt::Display for FramingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl FramingName {
+    /// Takes its name. What a command does with Tokens, and what to do or to expect where clients begin
+    /// with the same message, is the command's to say.
+    pub(crate) fn parser(
+        token: &'static str,
+        copies: &'static str,
+    ) -> impl TypedValueParser<Value = Self> {
+        let told = move |framing: &Self| {
+            let value = framing.to_possible_value()?;
+            let help = value
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            Some(value.help(match framing {
+                Self::Token => token.to_owned(),
+                Self::Tls | Self::Noise => help,
+                Self::Length => format!(
+                    "{help}. You assert that no two clients begin with the same message: {copies}"
+                ),
+            }))
+        };
+        let values: Vec<_> = Self::value_variants().iter().filter_map(told).collect();
+        PossibleValuesParser::new(values).try_map(|name| Self::from_str(&name, false))
+    }
+
     /// Its name in arguments and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {

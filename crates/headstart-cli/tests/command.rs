@@ -85,6 +85,8 @@ fn wrong_usage_is_status_2_and_says_why() {
             "10",
         ],
         &["demo", "--rtt", "0"],
+        &["manual", "nosuch"],
+        &["manual", "--into", "/tmp", "race"],
         #[cfg(target_os = "linux")]
         &["probe", "localhost:80", "--tls", "bad name!"],
     ] {
@@ -114,6 +116,50 @@ fn help_and_version_are_no_errors() {
         help.contains("big-endian") && help.contains("assert"),
         "{help}"
     );
+}
+
+/// The help of one command, on one line.
+fn help(command: &str) -> String {
+    let output = run(&[command, "--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn framings_are_explained_as_each_command_has_them() {
+    let (serve, gate, forward) = (help("serve"), help("gate"), help("forward"));
+    assert!(serve.contains("use --no-debounce"), "{serve}");
+    for (help, copies) in [
+        (&gate, "the second is turned away"),
+        (&forward, "the other end turns the second away"),
+    ] {
+        assert!(!help.contains("--no-debounce"), "{help}");
+        assert!(
+            help.contains("no two clients") && help.contains(copies),
+            "{help}"
+        );
+    }
+    assert!(gate.contains("header, which is removed"), "{gate}");
+    assert!(forward.contains("header, which is added here"), "{forward}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn rules_are_listed_with_those_that_take_a_value() {
+    let help = help("lab");
+    for part in [
+        "drop-syn-with-data: drops a SYN that carries data",
+        "takes a value, and without is blackhole-after=4",
+        "takes a value, and without is duplicate-syn=500ms",
+        "takes a value, and without is random-loss=10",
+    ] {
+        // Help strings begin with a capital letter or not, as clap likes.
+        assert!(
+            help.to_lowercase().contains(&part.to_lowercase()),
+            "{part}: {help}"
+        );
+    }
+    assert_eq!(help.matches("takes a value").count(), 3);
 }
 
 #[test]
@@ -633,6 +679,49 @@ fn manuals_and_completions_are_printed() {
         let text = String::from_utf8(completions.stdout).unwrap();
         assert!(text.contains("proxy-protocol"), "{shell}: {text}");
     }
-    let unknown = run(&["manual", "nothing"]);
-    assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[test]
+fn every_page_that_is_referred_to_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("share/man1");
+    let output = run(&["manual", "--into", pages.to_str().unwrap()]);
+    assert!(
+        output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    let whole = std::fs::read_to_string(pages.join("headstart.1")).unwrap();
+    assert_eq!(whole.as_bytes(), run(&["manual"]).stdout);
+    let mut count = 0;
+    for line in whole.lines().filter(|line| line.ends_with("(1)")) {
+        // As in `headstart\-demo(1)`.
+        let name = line.replace('\\', "").replace("(1)", ".1");
+        let text = std::fs::read_to_string(pages.join(&name)).unwrap_or_default();
+        assert!(text.contains(".TH headstart"), "{name}: {text}");
+        count += 1;
+    }
+    assert_eq!(count, 10, "{whole}");
+    let taken = folder.path().join("taken");
+    std::fs::write(&taken, "").unwrap();
+    let output = run(&["manual", "--into", taken.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaints(&output).contains("taken"), "{output:?}");
+}
+
+#[test]
+fn values_are_completed() {
+    for (shell, before, commands) in [
+        ("bash", "--completions --help ", "demo doctor probe race"),
+        ("zsh", "'::command", ":(demo doctor probe race"),
+    ] {
+        let completions = run(&["manual", "--completions", shell]);
+        let text = String::from_utf8(completions.stdout).unwrap();
+        let offered = text.lines().find(|line| line.contains(before));
+        assert!(
+            offered.is_some_and(|line| line.contains(commands)),
+            "{shell}: {offered:?}"
+        );
+        #[cfg(target_os = "linux")]
+        assert!(text.contains("lose-first-syn-ack"), "{shell}");
+    }
 }

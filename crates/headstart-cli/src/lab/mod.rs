@@ -8,6 +8,8 @@ mod commands;
 mod keeper;
 #[cfg(target_os = "linux")]
 mod ready;
+#[cfg(target_os = "linux")]
+mod rule;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,15 +23,19 @@ pub(crate) use keeper::run;
 /// A middlebox by its name.
 #[cfg(target_os = "linux")]
 type Rule = headstart_lab::Rule;
+#[cfg(target_os = "linux")]
+use rule::RuleParser;
 #[cfg(not(target_os = "linux"))]
 type Rule = String;
+#[cfg(not(target_os = "linux"))]
+type RuleParser = clap::builder::StringValueParser;
 
 /// Arguments of `headstart lab`.
 #[derive(Args, Debug)]
 pub(crate) struct LabArgs {
     /// The middlebox between the two, such as drop-syn-with-data or
-    /// duplicate-syn=500ms; a wrong name lists them all
-    #[arg(long, default_value = "transparent")]
+    /// duplicate-syn=500ms
+    #[arg(long, default_value = "transparent", value_parser = RuleParser::default(), value_name = "RULE")]
     rule: Rule,
 
     /// Round trip of the path in milliseconds

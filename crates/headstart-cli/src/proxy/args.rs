@@ -24,7 +24,10 @@ pub(crate) struct GateArgs {
     pub(super) to: Server,
 
     /// Where a connection's first message ends
-    #[arg(long, value_enum, default_value_t = FramingName::Token)]
+    #[arg(long, default_value_t = FramingName::Token, value_parser = FramingName::parser(
+        "Headstart's own header, which is removed; what `headstart forward` sends",
+        "the second is turned away as a copy of the first",
+    ))]
     pub(super) framing: FramingName,
 
     /// Tell the server who the client is, by a header before its first byte
@@ -76,7 +79,11 @@ pub(crate) struct ForwardArgs {
     pub(super) to: Server,
 
     /// What the client's first message is; only that is raced
-    #[arg(long, value_enum, default_value_t = FramingName::Token)]
+    #[arg(long, default_value_t = FramingName::Token, value_parser = FramingName::parser(
+        "Whatever the client sends at once, behind Headstart's own header, which is added here and \
+         removed by the `headstart gate` at the other end",
+        "the other end turns the second away as a copy of the first",
+    ))]
     pub(super) framing: FramingName,
 
     /// What the other end does with a first message that comes twice
