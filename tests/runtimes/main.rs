@@ -1,7 +1,8 @@
 //! What programs do with streams, written once and run on every runtime, over
 //! the real kernel.
 //!
-//! Tests that count descriptors run in a process of their own.
+//! Tests that count descriptors, or run on global executors, have a process of
+//! their own.
 
 #![allow(unreachable_pub, reason = "a test binary is all there is")]
 
@@ -20,6 +21,8 @@ mod global;
 mod harness;
 #[cfg(target_os = "linux")]
 mod hesitant;
+#[cfg(target_os = "linux")]
+mod names;
 #[cfg(target_os = "linux")]
 mod streams;
 
@@ -49,6 +52,7 @@ fn main() {
     own.extend(alone::<SmolOne>());
     own.extend(alone::<AsyncStdOne>());
     own.extend(global::tests().into_iter().map(|test| ("global", test)));
+    own.extend(names::tests().into_iter().map(|test| ("names", test)));
     if let Some(name) = std::env::var_os(harness::ALONE) {
         harness::run_alone(&own, &name);
     }

@@ -126,7 +126,8 @@ impl<R: Runtime> RaceStream<R> {
         self.cell.with(|running, _| running.tell_of_a_stall())
     }
 
-    /// The runtime's own stream, once it may be written to directly.
+    /// The connection itself, once it may be written to directly: for its
+    /// addresses and options, which are named alike with every runtime.
     pub fn get_ref(&self) -> Option<&R::Stream> {
         self.stream.as_ref()
     }

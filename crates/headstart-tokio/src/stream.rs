@@ -63,7 +63,8 @@ impl RaceStream {
     }
 
     /// tokio's own stream, once the connection is chosen and everything
-    /// written before was handed to it.
+    /// written before was handed to it: for its addresses and options, which are
+    /// named alike with every runtime.
     pub fn get_ref(&self) -> Option<&TcpStream> {
         self.0.get_ref().map(|stream| &**stream)
     }

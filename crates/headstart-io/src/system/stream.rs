@@ -3,17 +3,27 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::ops::Deref;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use headstart_socket::socket2::SockAddr;
 use headstart_socket::{self as socket, Operation};
 
 use super::{Direction, SystemRuntime};
 use crate::runtime::Stream;
 
 /// A TCP socket of the operating system, registered with a runtime.
+///
+/// What streams have in common, [`peer_addr`](Self::peer_addr),
+/// [`nodelay`](Self::nodelay) and so on, it has by itself, by the names that they
+/// have in `std`, tokio, smol and async-std; what else the runtime's registered
+/// stream can do it can by [`Deref`].
 #[derive(Debug)]
 pub struct SystemStream<R: SystemRuntime> {
     stream: R::TcpStream,
@@ -31,6 +41,54 @@ impl<R: SystemRuntime> SystemStream<R> {
         self.operation.finish(R::socket(&self.stream))
     }
 
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        internet(R::socket(&self.stream).peer_addr()?)
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(R::socket(&self.stream).local_addr()?)
+    }
+
+    /// Whether small segments are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        R::socket(&self.stream).tcp_nodelay()
+    }
+
+    /// Sets whether small segments are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        R::socket(&self.stream).set_tcp_nodelay(nodelay)
+    }
+
+    /// Over how many hops packets may go (`IP_TTL`).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        R::socket(&self.stream).ttl_v4()
+    }
+
+    /// Sets over how many hops packets may go (`IP_TTL`).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        R::socket(&self.stream).set_ttl_v4(ttl)
+    }
+
     /// For adapters: the runtime's own stream.
     pub fn pinned(self: Pin<&mut Self>) -> Pin<&mut R::TcpStream> {
         Pin::new(&mut self.get_mut().stream)
@@ -42,6 +100,26 @@ impl<R: SystemRuntime> Deref for SystemStream<R> {
 
     fn deref(&self) -> &R::TcpStream {
         &self.stream
+    }
+}
+
+#[cfg(unix)]
+impl<R: SystemRuntime> AsFd for SystemStream<R>
+where
+    R::TcpStream: AsFd,
+{
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<R: SystemRuntime> AsSocket for SystemStream<R>
+where
+    R::TcpStream: AsSocket,
+{
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.stream.as_socket()
     }
 }
 
@@ -107,8 +185,7 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = R::socket(&self.stream).local_addr()?.as_socket();
-        address.ok_or_else(|| io::ErrorKind::Unsupported.into())
+        self.local_addr()
     }
 
     fn shutdown_write(&self) -> io::Result<()> {
@@ -169,4 +246,9 @@ where
         ready!(self.as_mut().pinned().poll_flush(cx))?;
         Poll::Ready(self.shutdown_write())
     }
+}
+
+fn internet(address: SockAddr) -> io::Result<SocketAddr> {
+    let address = address.as_socket();
+    address.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
