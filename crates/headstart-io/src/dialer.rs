@@ -75,6 +75,9 @@ impl<R: Runtime> Dialer<R> {
     /// # Errors
     /// If the name is not found, has no address, or every attempt fails on the
     /// spot; a wrong setting is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    ///
+    /// # Panics
+    /// On tokio, if the runtime has no IO enabled.
     pub async fn dial(&self, target: impl Into<Target>) -> io::Result<R::RaceStream> {
         let target = target.into();
         let settings = &self.shared.settings;

@@ -31,6 +31,14 @@
 //! in which they were built, which needs its I/O and time drivers
 //! ([`enable_all`](tokio::runtime::Builder::enable_all)); streams can be used in
 //! any. A paused clock (`tokio::time::pause`) stops their timeouts too.
+//!
+//! # Panics
+//!
+//! Without those drivers tokio panics, and so does what is here: opening a gate
+//! ([`GateBuilder::bind`]) and dialling ([`Dialer::dial`]), if the runtime has no
+//! IO enabled. If it has no time enabled, it is the one task of a dialer or a gate
+//! that panics, when it first needs a timer: then [`Gate::accept`] and undecided
+//! races fail. Building a dialer ([`DialerBuilder::build`]) does not panic.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -50,12 +58,22 @@ pub use runtime::{Tokio, TokioTimer};
 pub use stream::{GateStream, RaceStream, Shell};
 
 /// Dials by races.
+///
+/// # Panics
+///
+/// [`dial`](headstart_io::Dialer::dial) panics if the dialer was not built on a
+/// runtime with IO enabled.
 pub type Dialer = headstart_io::Dialer<Tokio>;
 /// Builds a [`Dialer`].
 pub type DialerBuilder = headstart_io::DialerBuilder<Tokio>;
 /// A listener that admits each first message once.
 pub type Gate = headstart_io::Gate<Tokio>;
 /// Builds a [`Gate`].
+///
+/// # Panics
+///
+/// [`bind`](headstart_io::GateBuilder::bind) panics if the builder was not made on
+/// a runtime with IO enabled.
 pub type GateBuilder = headstart_io::GateBuilder<Tokio>;
 /// A connection whose first message is whole and was not seen before.
 pub type Admitted = headstart_io::Admitted<Tokio>;

@@ -56,12 +56,18 @@ pub trait SystemRuntime: Clone + Debug + Send + Sync + Unpin + 'static {
     ///
     /// # Errors
     /// The system's.
+    ///
+    /// # Panics
+    /// As the runtime does if it has no driver for sockets.
     fn stream(&self, stream: std::net::TcpStream) -> io::Result<Self::TcpStream>;
 
     /// Registers a listener, which is nonblocking.
     ///
     /// # Errors
     /// The system's.
+    ///
+    /// # Panics
+    /// As the runtime does if it has no driver for sockets.
     fn listener(&self, listener: std::net::TcpListener) -> io::Result<Self::TcpListener>;
 
     /// Accepts a connection, taking it only when ready.
