@@ -89,6 +89,14 @@ fn wrong_usage_is_status_2_and_says_why() {
         &["manual", "--into", "/tmp", "race"],
         #[cfg(target_os = "linux")]
         &["probe", "localhost:80", "--tls", "bad name!"],
+        // Two commands are needed.
+        #[cfg(target_os = "linux")]
+        &["lab", "--", "true"],
+        #[cfg(target_os = "linux")]
+        &["lab", "--", "true", "---"],
+        #[cfg(target_os = "linux")]
+        &["lab", "--", "---", "true"],
+        &["lab", "true", "---", "true"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

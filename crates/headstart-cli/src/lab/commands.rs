@@ -86,7 +86,7 @@ pub(super) fn split(commands: &[OsString]) -> Result<(&[OsString], &[OsString]),
     let (server, rest) = commands.split_at(at.unwrap_or(commands.len()));
     match rest.split_first() {
         Some((_, client)) if !server.is_empty() && !client.is_empty() => Ok((server, client)),
-        _ => Err(Stop::Because(
+        _ => Err(Stop::Misused(
             "two commands are needed: headstart lab -- SERVER-CMD --- CLIENT-CMD".into(),
         )),
     }

@@ -79,16 +79,17 @@ fn it_ends_as_the_client_does() {
     assert_eq!(told.stdout, b"192.0.2.2 192.0.2.1\n");
     let blocked = lab(&["grep", "SigBlk", "/proc/self/status"]);
     assert_eq!(blocked.stdout, b"SigBlk:\t0000000000000000\n");
-    for (arguments, why) in [
-        (&["lab", "--", "true", "---", "true"][..], "has ended"),
-        (&["lab", "--", "true"], "two commands"),
+    for (arguments, status, why) in [
+        (&["lab", "--", "true", "---", "true"][..], 1, "has ended"),
+        (&["lab", "--", "true"], 2, "two commands"),
         (
             &["lab", "--", "no-such-program", "---", "true"],
+            1,
             "no-such-program",
         ),
     ] {
         let output = run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
         assert!(complaints(&output).contains(why), "{output:?}");
     }
     let wrong = run(&["lab", "--rule", "nonsense", "--", "true", "---", "true"]);
