@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use headstart_tokio::Framing;
 use headstart_tokio::core::framing::token::HEADER_LEN;
 use headstart_tokio::core::framing::{
     ByteOrder, FLIGHT_MAX, LengthPrefix, NoiseHeader, PrefixWidth,
 };
 use headstart_tokio::core::peers::NodeUrl;
+use headstart_tokio::{Framing, GateBuilder, QueueLen};
 
 use crate::lab::LabArgs;
 use crate::manual::ManualArgs;
@@ -300,10 +300,21 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) no_debounce: bool,
 
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
+
+    /// Print one line of JSON for each event, and a summary at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `headstart serve` and `headstart gate`: what is let in, and how.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct AdmissionArgs {
     /// Reset the second copy of a message that came by Fast Open, where
     /// otherwise both are answered until the client has shown which one it uses
     #[arg(long)]
-    pub(crate) no_pairing: bool,
+    no_pairing: bool,
 
     /// Do not ask the kernel for Fast Open
     #[arg(long = "no-fastopen")]
@@ -311,17 +322,34 @@ pub(crate) struct ServeArgs {
 
     /// How long a connection's first message may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
-    pub(crate) message_timeout: Duration,
+    message_timeout: Duration,
 
     /// Longest first message, a Token's header of 24 bytes included: no less
     /// than the framing's shortest
     #[arg(long, value_name = "BYTES", default_value_t = FLIGHT_MAX,
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=FLIGHT_MAX as u64))]
-    pub(crate) message_max: usize,
+    message_max: usize,
+}
 
-    /// Print one line of JSON for each event, and a summary at the end
-    #[arg(long)]
-    pub(crate) json: bool,
+impl AdmissionArgs {
+    /// The listen queue that it asks the kernel for.
+    pub(crate) fn queue(&self) -> QueueLen {
+        match self.no_fast_open {
+            true => QueueLen::Off,
+            false => QueueLen::Max,
+        }
+    }
+
+    /// A gate as it asks for.
+    pub(crate) fn apply(&self, builder: GateBuilder) -> GateBuilder {
+        let builder = builder
+            .message_timeout(self.message_timeout)
+            .message_max(self.message_max);
+        match self.no_pairing {
+            true => builder.pairing(false),
+            false => builder,
+        }
+    }
 }
 
 /// What to dial with.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use headstart_tokio::{Admitted, Gate, GateCounters, ListenOptions, QueueLen};
+use headstart_tokio::{Admitted, Gate, GateCounters, ListenOptions};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -40,7 +40,7 @@ async fn serve(args: &ServeArgs) -> Result<Done, Stop> {
     let events = Arc::new(Events::start(args.json).map_err(|e| Stop::because("starting", e))?);
     let gate = open(args, &events)?;
     let fast_open = gate.fast_open();
-    if !fast_open.is_on() && !args.no_fast_open {
+    if !fast_open.is_on() && !args.admission.no_fast_open {
         complain("warning", &format!("Fast Open is {fast_open}. {REMEDY}"));
     }
     events.tell(Event::listening(&Listening {
@@ -113,20 +113,14 @@ pub(crate) const REMEDY: &str = "Clients get plain TCP. Turn it on with `sysctl 
                       in this network namespace, or silence this with --no-fastopen";
 
 fn open(args: &ServeArgs, events: &Arc<Events>) -> Result<Gate, Stop> {
-    let queue = if args.no_fast_open {
-        QueueLen::Off
-    } else {
-        QueueLen::Max
-    };
     let watch = events.clone();
+    let options = ListenOptions::new().fast_open(args.admission.queue());
     Gate::builder(args.framing.framing())
         .and_then(|builder| {
+            let builder = args.admission.apply(builder);
             builder
-                .listen_options(ListenOptions::new().fast_open(queue))
+                .listen_options(options)
                 .debounce(!args.no_debounce)
-                .pairing(!args.no_pairing && !args.no_debounce)
-                .message_timeout(args.message_timeout)
-                .message_max(args.message_max)
                 .watcher(move |event| {
                     if let Some(event) = Event::of(&event) {
                         watch.tell(event);

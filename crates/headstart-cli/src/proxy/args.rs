@@ -7,9 +7,8 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use headstart_tokio::Peer;
-use headstart_tokio::core::framing::FLIGHT_MAX;
 
-use crate::cli::{FramingName, Server, duration};
+use crate::cli::{AdmissionArgs, FramingName, Server, duration};
 
 /// Arguments of `headstart gate`.
 #[derive(Args, Debug)]
@@ -39,24 +38,8 @@ pub(crate) struct GateArgs {
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=256))]
     pub(super) threads: u32,
 
-    /// Reset the second copy of a message that came by Fast Open, where
-    /// otherwise both are answered until the client has shown which one it uses
-    #[arg(long)]
-    pub(super) no_pairing: bool,
-
-    /// Do not ask the kernel for Fast Open
-    #[arg(long = "no-fastopen")]
-    pub(super) no_fast_open: bool,
-
-    /// How long a connection's first message may take
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
-    pub(super) message_timeout: Duration,
-
-    /// Longest first message, a Token's header of 24 bytes included: no less
-    /// than the framing's shortest
-    #[arg(long, value_name = "BYTES", default_value_t = FLIGHT_MAX,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=FLIGHT_MAX as u64))]
-    pub(super) message_max: usize,
+    #[command(flatten)]
+    pub(super) admission: AdmissionArgs,
 
     /// How long the server may take to answer a dial
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = duration)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use headstart_tokio::{Admitted, Gate, ListenOptions, Options, QueueLen};
+use headstart_tokio::{Admitted, Gate, ListenOptions, Options};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -91,7 +91,7 @@ fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result
         let gate = gate.map_err(stop)?;
         if first.is_none() {
             let fast_open = gate.fast_open();
-            if !fast_open.is_on() && !args.no_fast_open {
+            if !fast_open.is_on() && !args.admission.no_fast_open {
                 complain(
                     "warning",
                     &format!("Fast Open is {fast_open}. {}", serve::REMEDY),
@@ -112,23 +112,14 @@ fn opener(
     first: Option<&Gate>,
 ) -> impl FnOnce(Option<Arc<Gate>>) -> io::Result<Gate> + Send + 'static {
     let address = first.map_or(args.listen, Gate::local_addr);
-    let queue = if args.no_fast_open {
-        QueueLen::Off
-    } else {
-        QueueLen::Max
-    };
     let options = ListenOptions::new()
-        .fast_open(queue)
+        .fast_open(args.admission.queue())
         .reuse_port(args.threads > 1)
         .options(Options::new().nodelay(true).keepalive(Some(KEEPALIVE)));
-    let (framing, pairing) = (args.framing.framing(), !args.no_pairing);
-    let (patience, longest) = (args.message_timeout, args.message_max);
+    let (framing, admission) = (args.framing.framing(), args.admission);
     move |first| {
-        let builder = Gate::builder(framing)?
-            .listen_options(options)
-            .pairing(pairing)
-            .message_timeout(patience)
-            .message_max(longest);
+        let builder = Gate::builder(framing)?.listen_options(options);
+        let builder = admission.apply(builder);
         let builder = match &first {
             Some(first) => builder.beside(first),
             None => builder,
