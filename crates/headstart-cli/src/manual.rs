@@ -51,7 +51,8 @@ pub(crate) fn run(args: &ManualArgs) -> Result<Done, Stop> {
         (Some(shell), _) => clap_complete::generate(shell, &mut whole, "headstart", &mut text),
         (None, Some(name)) => {
             let command = whole.find_subcommand(name).cloned();
-            let command = command.ok_or_else(|| Stop::Misused(format!("no such command: {name}")))?;
+            let command =
+                command.ok_or_else(|| Stop::Misused(format!("no such command: {name}")))?;
             page(command, &mut text)?;
         }
         (None, None) => page(whole, &mut text)?,
