@@ -57,9 +57,10 @@ pub fn expected(rule: Rule, gate: Gate, story: Story) -> Expected {
         | Rule::UnreachableSyn
         | Rule::LoseFirstSyn => (Within(PLAIN), Within(PLAIN)),
         // Fast Open's copy comes first, and its way back is dead for good.
-        Rule::DropSynAck | Rule::DropServerDataAfterHandshake | Rule::BlackholeAfterHandshake => {
-            (Within(PLAIN), Never)
-        }
+        Rule::DropSynAck
+        | Rule::DropServerDataAfterHandshake
+        | Rule::BlackholeAfterHandshake
+        | Rule::BlackholeAfter(..=2) => (Within(PLAIN), Never),
         // An upload has followed plain when the SYN-ACK comes.
         Rule::LoseFirstSynAck if story == Story::Upload => (Within(PLAIN), Never),
         // The same, until something is sent again: a SYN-ACK after about 1 s,
