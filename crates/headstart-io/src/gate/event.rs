@@ -131,7 +131,7 @@ pub enum GateEvent {
         bytes: usize,
     },
     /// Too many connections waited for their first message: this one had
-    /// waited longest, and was reset.
+    /// been silent for longest, and was reset.
     Evicted {
         /// The client.
         peer: SocketAddr,
@@ -153,9 +153,9 @@ impl GateEvent {
         }
     }
 
-    /// Tells it to `tracing`: what clients do at level `DEBUG`, that a bound
-    /// keeps a client from being paired at `INFO`, what the system does at
-    /// `WARN`.
+    /// Tells it to `tracing`: what clients do at level `DEBUG`, but at `INFO`
+    /// what an operator may want to mend, bytes that are no first message or a
+    /// bound that is too low; what the system does at `WARN`.
     #[cfg(feature = "tracing")]
     fn trace(&self) {
         use tracing::{debug, info, warn};
@@ -187,10 +187,10 @@ impl GateEvent {
                 members,
                 age,
             } => debug!(%peer, members, ?age, "pair expired"),
-            Self::Malformed { peer, error } => debug!(%peer, %error, "malformed"),
+            Self::Malformed { peer, error } => info!(%peer, %error, "malformed"),
             Self::TimedOut { peer, bytes } => debug!(%peer, bytes, "timed out"),
             Self::Closed { peer, bytes } => debug!(%peer, bytes, "closed early"),
-            Self::Evicted { peer } => debug!(%peer, "evicted"),
+            Self::Evicted { peer } => info!(%peer, "evicted"),
             Self::AcceptFailed { error } => warn!(%error, "accept failed"),
         }
     }
