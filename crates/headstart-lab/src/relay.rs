@@ -42,7 +42,7 @@ const PACKET_MAX: usize = 65_536;
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 /// How late the kernel may wake the relay, in nanoseconds, so as to save power.
-const TIMER_SLACK: u64 = 1;
+const TIMER_SLACK: std::ffi::c_ulong = 1;
 /// From a long sleep a machine wakes late, from a short one on time: the relay
 /// wakes so much early, and sleeps again for the rest.
 const LIGHT_SLEEP: Duration = Duration::from_micros(300);
