@@ -242,7 +242,8 @@ fn urls() -> impl Strategy<Value = String> {
         ],
         1..=u16::MAX,
         any::<(u32, u64, bool)>(),
-        prop::collection::btree_map("[g-o]{1,5}", "[!-%'-<>-~]{0,10}", 0..4),
+        // Without a slash: `://` would be a scheme.
+        prop::collection::btree_map("[g-o]{1,5}", "[!-%'-.0-<>-~]{0,10}", 0..4),
     )
         .prop_map(|(id, host, port, (debounce, features, pairing), others)| {
             let id = id.map(|id| id + "@").unwrap_or_default();
