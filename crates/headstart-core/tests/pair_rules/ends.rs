@@ -155,17 +155,23 @@ fn p2_a_member_is_listened_to_until_it_has_spoken_or_ended() {
     assert!(!scene.pair.is_quiet(scene.id(SECOND)));
 }
 
+/// Two members have all of an answer and its end, and the application has gone.
+fn answered_by_both() -> Scene {
+    let mut scene = Scene::usual().joined();
+    scene.writes(b"answer");
+    scene.sends(FIRST, b"answer");
+    scene.sends(SECOND, b"answer");
+    scene.abandon();
+    scene.finishes(FIRST);
+    scene.finishes(SECOND);
+    scene
+}
+
 #[test]
 fn p1_who_served_the_client_has_won_and_not_who_is_left_with_the_answer() {
     for dead in [FIRST, SECOND] {
         let alive = SECOND - dead;
-        let mut scene = Scene::usual().joined();
-        scene.writes(b"answer");
-        scene.sends(FIRST, b"answer");
-        scene.sends(SECOND, b"answer");
-        scene.abandon();
-        scene.finishes(FIRST);
-        scene.finishes(SECOND);
+        let mut scene = answered_by_both();
         assert_eq!(scene.winner(), None, "nobody has anything for sure");
         scene.tell(alive, Event::Acked(7));
         assert_eq!(scene.outcome(dead), Outcome::Delivered);
@@ -201,13 +207,7 @@ fn p1_who_is_left_when_the_client_was_served_has_not_won() {
 #[test]
 fn p1_of_two_that_hand_over_late_the_one_with_more_has_won() {
     for ahead in [FIRST, SECOND] {
-        let mut scene = Scene::usual().joined();
-        scene.writes(b"answer");
-        scene.sends(FIRST, b"answer");
-        scene.sends(SECOND, b"answer");
-        scene.abandon();
-        scene.finishes(FIRST);
-        scene.finishes(SECOND);
+        let mut scene = answered_by_both();
         // Neither end is ever acknowledged.
         scene.tell(SECOND - ahead, Event::Acked(3));
         scene.tell(ahead, Event::Acked(6));

@@ -17,13 +17,10 @@ impl World<'_> {
             return false;
         };
         let room = socket.window.saturating_sub(socket.flight.under_way());
-        let before = self.counters.packets;
-        for _ in 0..room {
-            if !self.send_lost(id) && !self.send_new(id) {
-                break;
-            }
-        }
-        let any = self.counters.packets > before;
+        let any = (0..room)
+            .take_while(|_| self.send_lost(id) || self.send_new(id))
+            .count()
+            > 0;
         if let Some(socket) = self.sockets.get_mut(id)
             && any
             && socket.state == State::Established
