@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use headstart_lab::{Family, Lab};
 use headstart_socket::{self as socket, ListenOptions, Options, TcpInfo};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
-use crate::common::Outcome;
+use crate::common::{self, Outcome};
 
 /// Round trip of labs in which time is of the matter.
 pub const RTT: Duration = Duration::from_millis(50);
@@ -53,24 +53,20 @@ pub(crate) use tests_of;
 
 /// A test that shares this process.
 pub fn trial(module: &str, (name, test): Test) -> Trial {
-    Trial::test(format!("{module}::{name}"), move || {
-        test().map_err(|error| Failed::from(error.to_string()))
-    })
+    common::trial(format!("{module}::{name}"), test)
 }
 
 /// A test that has a process of its own.
 pub fn trial_alone(module: &str, (name, _): Test) -> Trial {
     let full = format!("{module}::{name}");
-    Trial::test(full.clone(), move || {
+    common::trial(full.clone(), move || {
         let done = Command::new(std::env::current_exe()?)
             .env(ALONE, &full)
             .output()?;
-        if done.status.success() {
-            return Ok(());
+        match done.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&done.stderr).into()),
         }
-        Err(Failed::from(
-            String::from_utf8_lossy(&done.stderr).into_owned(),
-        ))
     })
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use headstart::Peer;
 use headstart::tokio::{Dialer, DialerBuilder};
 use headstart_lab::Lab;
+use libtest_mimic::{Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 
 use conn::Conn;
@@ -42,6 +43,13 @@ pub fn lab_or_skip() -> bool {
             false
         }
     }
+}
+
+/// A test over a lab, as the harness takes it.
+pub fn trial(name: String, test: impl Fn() -> Outcome + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        headstart_lab::steadily(&test).map_err(|error| Failed::from(error.to_string()))
+    })
 }
 
 /// A lab at a round trip of `rtt`.

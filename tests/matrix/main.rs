@@ -36,7 +36,6 @@ fn main() {
 #[cfg(target_os = "linux")]
 fn cells<X: common::runtimes::Rt>() -> Vec<libtest_mimic::Trial> {
     use headstart_lab::{Family, Rule};
-    use libtest_mimic::{Failed, Trial};
 
     let mut trials = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -49,10 +48,7 @@ fn cells<X: common::runtimes::Rt>() -> Vec<libtest_mimic::Trial> {
                         server,
                         rule,
                     };
-                    trials.push(Trial::test(cell.name(X::NAME), move || {
-                        cell.run::<X>()
-                            .map_err(|error| Failed::from(error.to_string()))
-                    }));
+                    trials.push(common::trial(cell.name(X::NAME), move || cell.run::<X>()));
                 }
             }
         }

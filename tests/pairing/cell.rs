@@ -180,9 +180,7 @@ impl Cell {
         )
     }
 
-    /// No race may fail; only for being late there is another chance, and for an
-    /// upload on a machine that stalls: it must choose its way before the gate's
-    /// reset of the other has come, if that takes too long (R15).
+    /// No race may fail; only for being late there is another chance.
     fn play_until_timely(
         self,
         lab: &Lab,
@@ -195,11 +193,8 @@ impl Cell {
             let (told, plain) = self.play(lab, server, story, round)?;
             told.iter()
                 .for_each(|race| clients.count(story, &race.report));
-            late = match self.judge(story, &told) {
-                Err(error) if story != Story::Upload || !stalled(lab, &told) => return Err(error),
-                Err(error) => Err(error),
-                Ok(()) => self.is_timely(story, &told, &plain),
-            };
+            self.judge(story, &told)?;
+            late = self.is_timely(story, &told, &plain);
             if late.is_ok() {
                 break;
             }
@@ -346,15 +341,6 @@ impl Cell {
         );
         Ok(())
     }
-}
-
-/// Whether handshakes took longer than the path does.
-fn stalled(lab: &Lab, told: &[Told]) -> bool {
-    let most = lab.rtt().mul_f64(1.0 + NOISE);
-    let attempts = told.iter().flat_map(|race| &race.report.attempts);
-    attempts
-        .filter_map(|attempt| Some(attempt.opened?.saturating_since(attempt.started?)))
-        .any(|took| took > most)
 }
 
 /// When first bytes came, in round trips and in order; what never came is last.

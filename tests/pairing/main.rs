@@ -44,7 +44,7 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 fn main() {
-    use libtest_mimic::{Arguments, Failed, Trial};
+    use libtest_mimic::{Arguments, Trial};
 
     let arguments = Arguments::from_args();
     if !common::lab_or_skip() {
@@ -58,11 +58,7 @@ fn main() {
         harness::run_alone(&alone, &name);
     }
     let mut trials: Vec<Trial> = cell::all()
-        .map(|cell| {
-            Trial::test(cell.name(), move || {
-                cell.run().map_err(|error| Failed::from(error.to_string()))
-            })
-        })
+        .map(|cell| common::trial(cell.name(), move || cell.run()))
         .collect();
     for (module, tests) in [
         ("bounds", bounds::tests()),

@@ -25,8 +25,9 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 fn main() {
+    use common::trial;
     use headstart_lab::{Family, Rule};
-    use libtest_mimic::{Arguments, Failed, Trial};
+    use libtest_mimic::Arguments;
 
     let mut arguments = Arguments::from_args();
     // The tests wait most of the time; more at once would make them late.
@@ -34,9 +35,13 @@ fn main() {
     if !common::lab_or_skip() {
         return;
     }
-    let mut trials = vec![Trial::test("every_rule_has_a_twin", || {
-        cell::every_rule_has_a_twin().map_err(|error| Failed::from(error.to_string()))
-    })];
+    let mut trials = vec![
+        trial("every_rule_has_a_twin".into(), cell::every_rule_has_a_twin),
+        trial(
+            "every_packet_has_a_twin".into(),
+            link::every_packet_has_a_twin,
+        ),
+    ];
     // Counted packets: before the SYN-ACK, before the answer, behind it.
     let counted = [1, 2, 3].map(Rule::BlackholeAfter);
     let rules: Vec<_> = Rule::ALL.into_iter().chain(counted).collect();
@@ -55,24 +60,15 @@ fn main() {
                     server,
                     gate,
                 };
-                trials.push(Trial::test(cell.name(), move || {
-                    cell.run().map_err(|error| Failed::from(error.to_string()))
-                }));
+                trials.push(trial(cell.name(), move || cell.run()));
             }
         }
     }
     for cell in reach::cells() {
-        trials.push(Trial::test(cell.name(), move || {
-            cell.run().map_err(|error| Failed::from(error.to_string()))
-        }));
+        trials.push(trial(cell.name(), move || cell.run()));
     }
-    trials.push(Trial::test("every_packet_has_a_twin", || {
-        link::every_packet_has_a_twin().map_err(|error| Failed::from(error.to_string()))
-    }));
     for cell in link::cells() {
-        trials.push(Trial::test(cell.name().to_owned(), move || {
-            cell.run().map_err(|error| Failed::from(error.to_string()))
-        }));
+        trials.push(trial(cell.name().to_owned(), move || cell.run()));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -12,33 +12,28 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::{PATIENCE, complaints, headstart, json_lines, run, wait};
+use crate::trial;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let test = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
     vec![
-        test(
+        trial(
             "commands_meet_across_the_path",
             commands_meet_across_the_path,
         ),
-        test("it_ends_as_the_client_does", it_ends_as_the_client_does),
-        test("packets_are_recorded", packets_are_recorded),
-        test(
+        trial("it_ends_as_the_client_does", it_ends_as_the_client_does),
+        trial("packets_are_recorded", packets_are_recorded),
+        trial(
             "a_file_that_cannot_be_made_is_named",
             a_file_that_cannot_be_made_is_named,
         ),
-        test("nothing_survives_its_end", nothing_survives_its_end),
-        test("nothing_survives_a_signal", nothing_survives_a_signal),
-        test(
+        trial("nothing_survives_its_end", nothing_survives_its_end),
+        trial("nothing_survives_a_signal", nothing_survives_a_signal),
+        trial(
             "a_balanced_server_is_there_twice",
             a_balanced_server_is_there_twice,
         ),
-        test("rules_take_values", rules_take_values),
-        test(
+        trial("rules_take_values", rules_take_values),
+        trial(
             "waiting_is_told_at_a_terminal",
             waiting_is_told_at_a_terminal,
         ),

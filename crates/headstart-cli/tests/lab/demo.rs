@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::common::run;
+use crate::trial;
 
 /// The demo may take no longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -50,14 +51,11 @@ const LOST: [&str; 5] = [
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        Trial::test("the_demo_shows_what_headstart_promises", || {
-            the_demo_shows_what_headstart_promises();
-            Ok(())
-        }),
-        Trial::test("the_table_tells_of_failures", || {
-            the_table_tells_of_failures();
-            Ok(())
-        }),
+        trial(
+            "the_demo_shows_what_headstart_promises",
+            the_demo_shows_what_headstart_promises,
+        ),
+        trial("the_table_tells_of_failures", the_table_tells_of_failures),
     ]
 }
 

@@ -15,6 +15,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::common::{Server, headstart};
+use crate::trial;
 
 const PORT: u16 = 4000;
 const SERVER: &str = "192.0.2.2:4000";
@@ -60,12 +61,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ("changes_nothing", changes_nothing),
     ];
     let all = right.into_iter().chain(WRONG);
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(format!("doctor_{name}"), move || {
-            test();
-            Ok(())
-        })
-    };
+    let trial = |(name, test): (&str, fn())| trial(format!("doctor_{name}"), test);
     all.map(trial).collect()
 }
 

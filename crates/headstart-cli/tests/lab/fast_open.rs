@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::common::{PATIENCE, Server, headstart, json_lines};
+use crate::trial;
 
 const RTT: Duration = Duration::from_millis(50);
 pub(crate) const SERVER: &str = "192.0.2.2:4000";
@@ -24,30 +25,30 @@ const DIALS: usize = 5;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        Trial::test("a_race_is_won_by_data_in_the_syn", || {
-            a_race_is_won_by_data_in_the_syn();
-            Ok(())
-        }),
-        Trial::test("copies_are_joined_unless_that_is_off", || {
-            copies_are_joined_unless_that_is_off();
-            Ok(())
-        }),
-        Trial::test("a_pair_is_finished_after_a_signal", || {
-            a_pair_is_finished_after_a_signal();
-            Ok(())
-        }),
-        Trial::test("a_closed_port_with_a_cached_cookie_is_refused", || {
-            a_closed_port_with_a_cached_cookie_is_refused();
-            Ok(())
-        }),
-        Trial::test("a_server_without_fast_open_says_so", || {
-            a_server_without_fast_open_says_so();
-            Ok(())
-        }),
-        Trial::test("waiting_takes_no_processor_time", || {
-            waiting_takes_no_processor_time();
-            Ok(())
-        }),
+        trial(
+            "a_race_is_won_by_data_in_the_syn",
+            a_race_is_won_by_data_in_the_syn,
+        ),
+        trial(
+            "copies_are_joined_unless_that_is_off",
+            copies_are_joined_unless_that_is_off,
+        ),
+        trial(
+            "a_pair_is_finished_after_a_signal",
+            a_pair_is_finished_after_a_signal,
+        ),
+        trial(
+            "a_closed_port_with_a_cached_cookie_is_refused",
+            a_closed_port_with_a_cached_cookie_is_refused,
+        ),
+        trial(
+            "a_server_without_fast_open_says_so",
+            a_server_without_fast_open_says_so,
+        ),
+        trial(
+            "waiting_takes_no_processor_time",
+            waiting_takes_no_processor_time,
+        ),
     ]
 }
 

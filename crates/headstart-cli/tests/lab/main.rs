@@ -19,6 +19,17 @@ mod memory;
 #[cfg(target_os = "linux")]
 mod probe;
 
+/// A test over a lab, as the harness takes it.
+#[cfg(target_os = "linux")]
+fn trial(name: impl Into<String>, test: fn()) -> libtest_mimic::Trial {
+    libtest_mimic::Trial::test(name, move || {
+        headstart_lab::steadily(|| {
+            test();
+            Ok(())
+        })
+    })
+}
+
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::{complaints, headstart, json_lines, run};
 use crate::fast_open::{SERVER, fetch_cookie, lab_and_server, on_client};
+use crate::trial;
 
 pub(crate) fn tests() -> Vec<Trial> {
     let tests: [(&str, fn()); 4] = [
@@ -31,15 +32,8 @@ pub(crate) fn tests() -> Vec<Trial> {
             peers_are_listed_added_and_forgotten,
         ),
     ];
-    tests
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::test(name, move || {
-                test();
-                Ok(())
-            })
-        })
-        .collect()
+    let trial = |(name, test)| trial(name, test);
+    tests.into_iter().map(trial).collect()
 }
 
 fn file() -> (TempDir, PathBuf) {

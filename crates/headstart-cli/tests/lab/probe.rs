@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use headstart_lab::{Family, Host, Lab, Rule, Way};
+use headstart_lab::{Family, Host, Lab, Rule, Way, steadily};
 use headstart_socket::status::Counters;
 use headstart_socket::{Kind, ListenOptions, Options, close_abortively, connect, listen};
 use libtest_mimic::{Failed, Trial};
@@ -18,8 +18,6 @@ use crate::common::{PATIENCE, Server, headstart};
 
 const RTT: Duration = Duration::from_millis(50);
 const PORT: u16 = 4000;
-/// Other programs may hold up a dial: a wrong verdict is wrong each time.
-const ATTEMPTS: usize = 3;
 /// Paths judged at a time.
 const AT_A_TIME: usize = 6;
 
@@ -85,22 +83,20 @@ pub(crate) fn tests() -> Vec<Trial> {
         }),
         ("counts_the_packets_that_pass", packets),
         ("makes_do_with_an_old_cookie", old_cookies),
-        ("sees_what_the_server_does_with_copies", || {
-            patiently(&copies)
-        }),
+        ("sees_what_the_server_does_with_copies", || steadily(copies)),
         ("sees_a_server_without_fast_open", || {
-            patiently(&server_without_fast_open)
+            steadily(server_without_fast_open)
         }),
-        ("sees_that_nothing_listens", || patiently(&nothing_listens)),
+        ("sees_that_nothing_listens", || steadily(nothing_listens)),
         ("sees_that_every_other_dial_is_refused", || {
-            patiently(&every_other_is_refused)
+            steadily(every_other_is_refused)
         }),
-        ("sees_that_no_way_leads_there", || patiently(&no_way)),
-        ("sees_that_the_client_is_off", || patiently(&client_is_off)),
+        ("sees_that_no_way_leads_there", || steadily(no_way)),
+        ("sees_that_the_client_is_off", || steadily(client_is_off)),
         ("sees_that_the_client_is_paused", || {
-            patiently(&client_is_paused)
+            steadily(client_is_paused)
         }),
-        ("tells_people", || patiently(&words)),
+        ("tells_people", || steadily(words)),
     ];
     let trial = |(name, test): (&str, Test)| Trial::test(format!("probe_{name}"), test);
     tests.into_iter().map(trial).collect()
@@ -190,7 +186,7 @@ fn judge_all(mut cases: Vec<Case>) -> Result<(), Failed> {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some(case) = next() {
-                    if let Err(error) = patiently(&|| judge(case)) {
+                    if let Err(error) = steadily(|| judge(case)) {
                         let why = error.message().unwrap_or_default();
                         failures.lock().unwrap().push(format!("{case:?}: {why}"));
                     }
@@ -203,16 +199,6 @@ fn judge_all(mut cases: Vec<Case>) -> Result<(), Failed> {
         true => Ok(()),
         false => Err(failures.join("\n").into()),
     }
-}
-
-fn patiently(test: &dyn Fn() -> Result<(), Failed>) -> Result<(), Failed> {
-    for _ in 1..ATTEMPTS {
-        match test() {
-            Ok(()) => return Ok(()),
-            Err(error) => println!("again: {}", error.message().unwrap_or_default()),
-        }
-    }
-    test()
 }
 
 /// The probe's verdict on a path.

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use headstart_lab::Rule;
+use headstart_lab::{Rule, steadily};
 use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 
@@ -41,7 +41,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         // chance has its own benchmark.
         if !matches!(rule, Rule::Balance | Rule::RandomLoss { .. }) {
             trials.push(Trial::test(format!("round_trips::{rule}"), move || {
-                round_trips(rule).map_err(Failed::from)
+                steadily(|| round_trips(rule)).map_err(Failed::from)
             }));
         }
     }

@@ -14,6 +14,15 @@ mod ways;
 #[cfg(target_os = "linux")]
 mod wire;
 
+/// A test over a lab, as the harness takes it.
+#[cfg(target_os = "linux")]
+fn trial(
+    name: impl Into<String>,
+    test: impl Fn() -> Result<(), libtest_mimic::Failed> + Send + 'static,
+) -> libtest_mimic::Trial {
+    libtest_mimic::Trial::test(name, move || headstart_lab::steadily(&test))
+}
+
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 

@@ -11,6 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 
 use crate::exchange::{REQUEST, Seen, Served, ask, exchange, serve};
+use crate::trial;
 
 pub(crate) const RTT: Duration = Duration::from_millis(50);
 /// How long to wait before calling it never.
@@ -19,9 +20,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
 /// on timers of the kernel.
 pub(crate) const CLOSE: f64 = 0.4;
 const WIDE: f64 = 2.5;
-
-/// How often a test may try.
-const ATTEMPTS: usize = 3;
 
 type Test = Box<dyn Fn() -> Result<(), Failed> + Send>;
 type FamilyTest = fn(Family) -> Result<(), Failed>;
@@ -66,9 +64,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
     for family in Family::ALL {
         let mut add = |name: &str, test: Test| {
-            tests.push(Trial::test(format!("{name}_{family}"), move || {
-                patiently(&*test)
-            }));
+            tests.push(trial(format!("{name}_{family}"), test));
         };
         for rule in Rule::ALL {
             if let Some((expect, fate)) = expected(rule) {
@@ -92,18 +88,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         }
     }
     tests
-}
-
-/// Tries a test again when it fails: a machine that stalls makes a packet late
-/// now and then, a wrong rule is wrong each time.
-pub(crate) fn patiently(test: &dyn Fn() -> Result<(), Failed>) -> Result<(), Failed> {
-    for _ in 1..ATTEMPTS {
-        match test() {
-            Ok(()) => return Ok(()),
-            Err(error) => println!("again: {}", error.message().unwrap_or_default()),
-        }
-    }
-    test()
 }
 
 /// Every rule of the table: Fast Open sees the figure, the packets meet their

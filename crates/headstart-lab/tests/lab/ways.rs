@@ -12,8 +12,9 @@ use nix::errno::Errno;
 
 use crate::exchange::{PORT, Seen, ask, exchange_with, serve};
 use crate::rules::{
-    CLOSE, PATIENCE, RTT, check, expect_round_trips, in_round_trips, is_timeout, patiently, text,
+    CLOSE, PATIENCE, RTT, check, expect_round_trips, in_round_trips, is_timeout, text,
 };
+use crate::trial;
 
 /// How long a packet that is gone is waited for.
 const GONE: Duration = Duration::from_millis(300);
@@ -31,12 +32,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     let each = Family::ALL
         .into_iter()
         .flat_map(|family| all.map(|(name, test)| (family, name, test)));
-    each.map(|(family, name, test)| {
-        Trial::test(format!("{name}_{family}"), move || {
-            patiently(&|| test(family))
-        })
-    })
-    .collect()
+    each.map(|(family, name, test)| trial(format!("{name}_{family}"), move || test(family)))
+        .collect()
 }
 
 fn lab() -> Result<Lab, Failed> {

@@ -15,20 +15,21 @@ use headstart_lab::{Direction, Family, Lab, Rule};
 use libtest_mimic::{Failed, Trial};
 
 use crate::exchange::{PORT, exchange, serve};
+use crate::trial;
 
 const BULK: usize = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        Trial::test("a_full_queue_drops_and_counts", full_queue),
-        Trial::test("labs_do_not_see_each_other", two_labs),
-        Trial::test("a_host_has_settings_of_its_own", settings),
-        Trial::test("a_lab_is_torn_down_while_busy", torn_down_while_busy),
-        Trial::test("a_capture_holds_every_crossing", capture),
+        trial("a_full_queue_drops_and_counts", full_queue),
+        trial("labs_do_not_see_each_other", two_labs),
+        trial("a_host_has_settings_of_its_own", settings),
+        trial("a_lab_is_torn_down_while_busy", torn_down_while_busy),
+        trial("a_capture_holds_every_crossing", capture),
     ];
     for family in Family::ALL {
-        tests.push(Trial::test(
+        tests.push(trial(
             format!("bulk_is_whole_both_ways_{family}"),
             move || {
                 bulk(
@@ -38,22 +39,19 @@ pub(crate) fn tests() -> Vec<Trial> {
                 )
             },
         ));
-        tests.push(Trial::test(
-            format!("bulk_survives_loss_{family}"),
-            move || {
-                let lossy = Rule::RandomLoss { per_mille: 5 };
-                bulk(
-                    Lab::builder()
-                        .rtt(Duration::from_millis(1))
-                        .rule(lossy)
-                        .seed(7)
-                        .build()?,
-                    family,
-                    false,
-                )
-            },
-        ));
-        tests.push(Trial::test(
+        tests.push(trial(format!("bulk_survives_loss_{family}"), move || {
+            let lossy = Rule::RandomLoss { per_mille: 5 };
+            bulk(
+                Lab::builder()
+                    .rtt(Duration::from_millis(1))
+                    .rule(lossy)
+                    .seed(7)
+                    .build()?,
+                family,
+                false,
+            )
+        }));
+        tests.push(trial(
             format!("the_round_trip_is_exact_{family}"),
             move || exact(family),
         ));
