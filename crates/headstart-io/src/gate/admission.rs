@@ -74,29 +74,28 @@ impl<R: Runtime> Shared<R> {
                         .err(),
                     None => Some(copy),
                 };
-                let (counter, event) = match rejected {
+                match rejected {
                     Some(copy) => {
-                        copy.stream.close_abortively();
-                        let event = GateEvent::Duplicate {
+                        self.counts.duplicates.count();
+                        self.tell(GateEvent::Duplicate {
                             peer,
                             via,
                             age,
                             copies,
-                        };
-                        (&self.counts.duplicates, event)
+                        });
+                        // Who sees the reset can know why.
+                        copy.stream.close_abortively();
                     }
                     None => {
-                        let event = GateEvent::Paired {
+                        self.counts.joined.count();
+                        self.tell(GateEvent::Paired {
                             peer,
                             via,
                             age,
                             copies,
-                        };
-                        (&self.counts.joined, event)
+                        });
                     }
-                };
-                counter.count();
-                self.tell(event);
+                }
             }
         }
     }

@@ -136,8 +136,8 @@ impl<R: Runtime> Doorman<R> {
             }
             Read::Malformed(error) => {
                 shared.counts.malformed.count();
-                stream.close_abortively();
                 shared.tell(GateEvent::Malformed { peer, error });
+                stream.close_abortively();
             }
             Read::Whole(length) => {
                 let beyond = bytes.split_off(length.min(bytes.len()));
@@ -164,9 +164,9 @@ impl<R: Runtime> Doorman<R> {
             self.read(number, now);
             if let Some(late) = self.waiting.remove(number) {
                 self.shared.counts.timeouts.count();
-                late.stream.close_abortively();
                 let (peer, bytes) = (late.peer, late.bytes.len());
                 self.shared.tell(GateEvent::TimedOut { peer, bytes });
+                late.stream.close_abortively();
             }
         }
         None
@@ -188,8 +188,8 @@ impl<R: Runtime> Doorman<R> {
                 && let Some(silent) = self.waiting.remove(number)
             {
                 self.shared.counts.evicted.count();
-                silent.stream.close_abortively();
                 self.shared.tell(GateEvent::Evicted { peer: silent.peer });
+                silent.stream.close_abortively();
                 return;
             }
         }
