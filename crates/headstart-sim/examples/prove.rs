@@ -1,17 +1,5 @@
 //! Runs scenarios by their numbers, explores the state space of small races,
-//! and says what was found:
-//!
-//! ```text
-//! prove [--seeds N] [--from SEED] [--threads T] [--paired | --strangers]
-//! prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
-//! prove --alone SEED   the same without Headstart
-//!
-//! --paired             with servers that keep messages open for copies
-//! --strangers          with such servers, and clients that are not ours
-//! ```
-//!
-//! With `HEADSTART_STATE_SPACE=full` in the environment, races of every
-//! combination of settings are explored, each as far as it goes: an hour.
+//! and says what was found. `prove --help` tells its settings.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,6 +9,21 @@ use std::time::{Duration, Instant};
 
 use headstart_sim::state_space::{Size, Space, every_setting, spaces};
 use headstart_sim::{Run, Scenario, Violation, run, run_traced, shrink};
+
+const USAGE: &str = "\
+usage: prove [--seeds N] [--from SEED] [--threads T] [--paired | --strangers]
+       prove --seed SEED    one run, with its trace, shrunk if it breaks a rule
+       prove --alone SEED   the same without Headstart
+
+  --seeds N      scenarios to run; 100000 unless told
+  --from SEED    the number of the first; 0 unless told
+  --threads T    threads that run them; one for each processor unless told
+  --paired       with servers that keep messages open for copies
+  --strangers    with such servers, and clients that are not ours
+
+With HEADSTART_STATE_SPACE=full in the environment, races of every combination of
+settings are explored, each as far as it goes: an hour.
+Ends by status 1 where a rule is broken.";
 
 /// Failing seeds that are shown.
 const SHOWN: usize = 20;
@@ -45,9 +48,13 @@ impl Settings {
 
 fn main() -> ExitCode {
     let settings = match settings() {
-        Ok(settings) => settings,
+        Ok(Some(settings)) => settings,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(text) => {
-            eprintln!("{text}");
+            eprintln!("{text}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -70,7 +77,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<Settings, String> {
+/// What the arguments say; nothing if they ask for help.
+fn settings() -> Result<Option<Settings>, String> {
     let mut settings = Settings {
         from: 0,
         seeds: 100_000,
@@ -81,6 +89,9 @@ fn settings() -> Result<Settings, String> {
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
+        if matches!(name.as_str(), "--help" | "-h") {
+            return Ok(None);
+        }
         let made: Option<fn(u64) -> Scenario> = match name.as_str() {
             "--paired" => Some(Scenario::paired_from_seed),
             "--strangers" => Some(Scenario::stranger_from_seed),
@@ -101,7 +112,7 @@ fn settings() -> Result<Settings, String> {
             _ => return Err(format!("no such setting: {name}")),
         }
     }
-    Ok(settings)
+    Ok(Some(settings))
 }
 
 /// What was found with one kind of server.

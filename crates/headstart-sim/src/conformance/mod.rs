@@ -44,8 +44,8 @@ const BROKEN_EVENTS_MAX: u64 = 2_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Random scenarios; some 50,000 run in a second of a release build.
-    /// Default: 20,000.
+    /// Random scenarios; some 10,000 run in a second of a release build, on one
+    /// processor. Default: 20,000.
     pub seeds: u64,
     /// The number of the first. Default: 0.
     pub from: u64,
