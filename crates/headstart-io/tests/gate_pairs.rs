@@ -262,6 +262,35 @@ fn who_gives_up_waiting_for_a_gate_leaves_nothing() {
     );
 }
 
+/// The rest of a message comes, and the gate is closed, before its task runs:
+/// who is let in all the same is served.
+#[test]
+fn who_is_let_in_while_the_gate_closes_is_served() {
+    let network = Network::new();
+    let builder = Gate::builder_on(network.clone(), Framing::noise(NoiseHeader::Len16));
+    let gate = builder.bind(address(0)).expect("settings in range");
+    let client = network.connect(Some(true));
+    network.deliver(client, &MESSAGE[..4]);
+    network.arrive(Arrival::Connection(client));
+    network.run().expect("the task rests");
+    network.deliver(client, &MESSAGE[4..]);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut closing = pin!(gate.close());
+    assert!(closing.as_mut().poll(&mut cx).is_pending());
+    network.run().expect("the task rests");
+    let Poll::Ready(Ok(mut admitted)) = gate.poll_accept(&mut cx) else {
+        panic!("not admitted");
+    };
+    let written = write(&mut admitted, 1_000);
+    assert!(matches!(written, Poll::Ready(Ok(1_000))), "{written:?}");
+    assert!(closing.as_mut().poll(&mut cx).is_pending());
+    // It goes on until it is over.
+    drop(admitted);
+    network.pass_to(network.now().saturating_add(WINDOW_DEFAULT * 10));
+    network.run().expect("the task rests");
+    assert!(closing.as_mut().poll(&mut cx).is_ready());
+}
+
 /// Gates, each on a network of its own, and what they have let in.
 struct Gates(Vec<(Network, Gate<Network>)>);
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, ready};
 use std::time::Duration;
 
 use headstart_core::time::Instant;
@@ -243,23 +243,22 @@ impl<R: Runtime> Future for Doorman<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let doorman = self.get_mut();
-        let pairs = Pin::new(&mut doorman.pairs).poll(cx);
-        if doorman.listener.is_some()
-            && let Poll::Ready(Err(error)) = doorman.work(cx)
-        {
-            doorman.listener = None;
-            doorman.shared.queue.close();
-            doorman.shared.end(Some(error));
-        }
-        match (&doorman.listener, pairs) {
-            (None, Poll::Ready(())) => {
-                doorman.shared.end(None);
-                Poll::Ready(())
+        if doorman.listener.is_some() {
+            // Whether they are all done is asked once nobody else is let in.
+            let _ = Pin::new(&mut doorman.pairs).poll(cx);
+            if let Poll::Ready(Err(error)) = doorman.work(cx) {
+                doorman.listener = None;
+                doorman.shared.queue.close();
+                doorman.shared.end(Some(error));
             }
-            // What was just let in, or closed, is for the pairs to know.
-            (None, Poll::Pending) => Pin::new(&mut doorman.pairs).poll(cx),
-            (Some(_), _) => Poll::Pending,
         }
+        if doorman.listener.is_some() {
+            return Poll::Pending;
+        }
+        // What was just let in, or closed, is for the pairs to know.
+        ready!(Pin::new(&mut doorman.pairs).poll(cx));
+        doorman.shared.end(None);
+        Poll::Ready(())
     }
 }
 
