@@ -33,6 +33,7 @@ tests![
     the_longest_waiting_is_evicted,
     a_full_hall_holds_back_and_recovers,
     nobody_is_timed_out_for_what_a_full_gate_did_not_read,
+    nobody_is_timed_out_for_what_a_busy_runtime_did_not_tell,
     a_failing_hook_costs_one_connection,
     fast_open_is_reported_as_it_is,
     a_dropped_gate_frees_its_port_and_closes_what_waits,
@@ -532,6 +533,30 @@ fn nobody_is_timed_out_for_what_a_full_gate_did_not_read() -> Outcome {
             "{:?}",
             gate.counters()
         );
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn nobody_is_timed_out_for_what_a_busy_runtime_did_not_tell() -> Outcome {
+    const PATIENT: Duration = Duration::from_millis(400);
+    const CLIENTS: u64 = 300;
+    let settings = |gate: GateBuilder| gate.message_timeout(PATIENT);
+    on_gate(Framing::token(), settings, async |gate, _| {
+        let mut open = Vec::new();
+        for _ in 0..CLIENTS {
+            open.push(std::net::TcpStream::connect(gate.local_addr())?);
+        }
+        counts(&gate, |counters| counters.accepted == CLIENTS).await?;
+        for (number, mut stream) in open.iter().enumerate() {
+            io::Write::write_all(&mut stream, &message(number as u64, b"hello"))?;
+        }
+        // The runtime's only thread does other things until time is up.
+        std::thread::sleep(2 * PATIENT);
+        for _ in 0..CLIENTS {
+            within("an accept", gate.accept()).await?;
+        }
+        assert_eq!(gate.counters().timeouts, 0);
         Ok(())
     })?;
     Ok(())

@@ -125,7 +125,7 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
     /// `WouldBlock`: nothing yet. Any other: the connection failed.
     fn try_peek(&self) -> io::Result<usize>;
 
-    /// Reads.
+    /// Reads. Asks the system itself, as [`try_peek`](Self::try_peek) does.
     ///
     /// # Errors
     /// As [`try_peek`](Self::try_peek).

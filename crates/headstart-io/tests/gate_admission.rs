@@ -139,6 +139,28 @@ fn nobody_times_out_for_what_the_gate_had_no_time_to_read() {
 }
 
 #[test]
+fn nobody_is_turned_away_for_what_the_runtime_had_no_time_to_tell() {
+    let late = Act::Pass(Duration::from_secs(20));
+    let mut acts: Vec<Act> = (0..100).map(connect).collect();
+    acts.push(Act::LookAway);
+    // One is not whole, though more of it comes, and its time is up.
+    acts.push(Act::Deliver(50, 1));
+    let others = (0..100).filter(|client| *client != 50);
+    acts.extend(others.map(|client| Act::Deliver(client, 1000)));
+    for end in [late, connect(100)] {
+        let acts = acts.iter().copied().chain([end, Act::LookAgain]);
+        play(setup(Shape::Noise), acts.clone());
+        let admitted_max = 30;
+        let full = Setup {
+            admitted_max,
+            ..setup(Shape::Noise)
+        };
+        let taken = std::iter::repeat_n(Act::Take, 40);
+        play(full, acts.chain(taken).chain([late]));
+    }
+}
+
+#[test]
 fn nobody_makes_room_whose_message_the_gate_had_no_time_to_read() {
     for admitted_max in [1, 2, 100] {
         let mut acts: Vec<Act> = (0..70).map(connect).collect();

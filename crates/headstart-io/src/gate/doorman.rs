@@ -19,7 +19,8 @@ use super::waiting::{Read, Ringer, Waiting};
 use crate::driver::Driver;
 use crate::runtime::{AfterAcceptError, Listener, Runtime, Stream, Timer};
 
-/// Connections accepted, or read from, before other tasks get their turn.
+/// Connections accepted, read from, or timed out, before other tasks get their
+/// turn.
 const BATCH: usize = 64;
 /// First pause after an accept that failed for want of resources.
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
@@ -151,15 +152,16 @@ impl<R: Runtime> Doorman<R> {
         }
     }
 
-    /// Closes connections whose time is up; when the next one's is.
-    fn expire(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((number, deadline)) = self.waiting.oldest() {
+    /// Closes connections whose time is up; whether that of more may be.
+    fn expire(&mut self, now: Instant) -> bool {
+        for _ in 0..BATCH {
             // Nobody is turned away for what the gate had no time to read.
-            if self.shared.is_full() {
-                return None;
-            }
+            let Some((number, deadline)) = self.waiting.oldest().filter(|_| !self.shared.is_full())
+            else {
+                return false;
+            };
             if deadline > now {
-                return Some(deadline);
+                return false;
             }
             self.read(number, now);
             if let Some(late) = self.waiting.remove(number) {
@@ -169,7 +171,7 @@ impl<R: Runtime> Doorman<R> {
                 late.stream.close_abortively();
             }
         }
-        None
+        true
     }
 
     /// Makes room by closing the connection that has been silent for longest.
@@ -221,15 +223,16 @@ impl<R: Runtime> Doorman<R> {
                 return Poll::Ready(Ok(()));
             }
             let more = self.accept(cx, now)?;
-            let next = self.expire(now);
+            let due = self.expire(now);
             if self.shared.is_full() {
                 return Poll::Pending;
             }
-            if rung || more {
+            if rung || more || due {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let next = [next, self.accept_after].into_iter().flatten().min();
+            let deadline = self.waiting.oldest().map(|(_, deadline)| deadline);
+            let next = [deadline, self.accept_after].into_iter().flatten().min();
             match next.map(|at| self.timer.poll_at(cx, at)) {
                 Some(Poll::Ready(())) => {}
                 Some(Poll::Pending) | None => return Poll::Pending,

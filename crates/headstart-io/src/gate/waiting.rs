@@ -116,21 +116,25 @@ impl<S: Stream> Waiting<S> {
         }
     }
 
+    /// Reads what is there, and asks to be woken for more. What the system has
+    /// is asked of the system: a runtime hears of it later, when it has looked
+    /// at its sockets again, and tells a task only so much in one turn.
     pub(super) fn read(&mut self) -> Read {
         self.ringer.rung.store(false, Ordering::Release);
         let waker = Waker::from(self.ringer.clone());
         let mut cx = Context::from_waker(&waker);
         let mut buf = [0; READ_SIZE];
         loop {
-            match self.stream.poll_readable(&mut cx) {
-                Poll::Pending => return Read::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Read::Closed,
-            }
             let got = match self.stream.try_read(&mut buf) {
                 Ok(0) => return Read::Closed,
                 Ok(got) => buf.get(..got).unwrap_or(&buf),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.stream.poll_readable(&mut cx) {
+                        Poll::Pending => return Read::Pending,
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(_)) => return Read::Closed,
+                    }
+                }
                 Err(_) => return Read::Closed,
             };
             self.bytes.extend_from_slice(got);

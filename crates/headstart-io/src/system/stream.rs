@@ -36,6 +36,20 @@ impl<R: SystemRuntime> SystemStream<R> {
         Self { stream, operation }
     }
 
+    /// Asks the system, though the runtime may not have heard yet what the
+    /// kernel knows; what the runtime remembers is mended on the way.
+    fn ask<T>(&self, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut asked = false;
+        let result = R::try_io(&self.stream, Direction::Read, || {
+            asked = true;
+            operation()
+        });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !asked => operation(),
+            result => result,
+        }
+    }
+
     /// Whether what opens it beside its socket is over: `WouldBlock`, not yet.
     fn finish(&self) -> io::Result<()> {
         self.operation.finish(R::socket(&self.stream))
@@ -147,21 +161,14 @@ impl<R: SystemRuntime> Stream for SystemStream<R> {
     }
 
     fn try_peek(&self) -> io::Result<usize> {
-        let peek = || {
+        self.ask(|| {
             self.finish()?;
             socket::peek(R::socket(&self.stream))
-        };
-        match R::try_io(&self.stream, Direction::Read, peek) {
-            // The runtime may not have heard yet what the kernel knows.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => peek(),
-            result => result,
-        }
+        })
     }
 
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        R::try_io(&self.stream, Direction::Read, || {
-            (&*R::socket(&self.stream)).read(buf)
-        })
+        self.ask(|| (&*R::socket(&self.stream)).read(buf))
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -32,6 +32,8 @@ struct State {
     listener: Option<Waker>,
     timer: Option<(Instant, Waker)>,
     sockets: Vec<Socket>,
+    /// Nobody is told of what comes, though it is there.
+    looks_away: bool,
     /// Connections taken in, and times that one was read from.
     words: u64,
 }
@@ -119,6 +121,7 @@ impl Network {
             listener: None,
             timer: None,
             sockets: Vec::new(),
+            looks_away: false,
             words: 0,
         })))
     }
@@ -208,15 +211,35 @@ impl Network {
         self.change(number, |socket| socket.spurious = 2);
     }
 
+    /// The runtime is busy with other things than its sockets.
+    pub fn look_away(&self) {
+        self.lock().looks_away = true;
+    }
+
+    /// It is not any more.
+    pub fn look_again(&self) {
+        let mut state = self.lock();
+        state.looks_away = false;
+        let readable = state.sockets.iter_mut().filter(|s| s.is_readable());
+        let wakers: Vec<Waker> = readable.filter_map(|s| s.reader.take()).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn looks_away(&self) -> bool {
+        self.lock().looks_away
+    }
+
     pub fn socket<T>(&self, number: usize, look: impl FnOnce(&Socket) -> T) -> T {
         look(&self.lock().sockets[number])
     }
 
     fn change(&self, number: usize, change: impl FnOnce(&mut Socket)) {
         let mut state = self.lock();
+        let looks_away = state.looks_away;
         let socket = &mut state.sockets[number];
         change(socket);
-        let waker = socket.reader.take();
+        let waker = socket.reader.take_if(|_| !looks_away);
         drop(state);
         waker.into_iter().for_each(Waker::wake);
     }
@@ -317,8 +340,9 @@ impl Stream for End {
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let looks_away = self.network.looks_away();
         self.with(|socket| {
-            if socket.is_readable() || socket.spurious > 0 {
+            if !looks_away && (socket.is_readable() || socket.spurious > 0) {
                 return Poll::Ready(Ok(()));
             }
             socket.reader = Some(cx.waker().clone());
