@@ -85,7 +85,16 @@ fn act(bytes: &mut Unstructured<'_>) -> Result<(Act, usize)> {
         20 => (Act::Read(client(bytes)?, size(bytes)?), 1),
         21 => (Act::Alarm, 1),
         22 => (Act::Busy(bytes.int_in_range(1..=80)?), 1),
-        23 => (*bytes.choose(&[Act::LookAway, Act::LookAgain])?, 1),
+        23 => {
+            let act = *bytes.choose(&[
+                Act::LookAway,
+                Act::LookAgain,
+                Act::LookAway,
+                Act::LookAgain,
+                Act::Close,
+            ])?;
+            (act, 1)
+        }
         _ => (
             Act::Pass(Duration::from_millis(bytes.arbitrary::<u16>()?.into())),
             1,

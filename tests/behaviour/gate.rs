@@ -618,7 +618,7 @@ fn a_dropped_gate_frees_its_port_and_closes_what_waits() -> Outcome {
     on_gate(
         Framing::token(),
         |gate| gate,
-        async |gate, _| {
+        async |gate, told| {
             let address = gate.local_addr();
             let silent = client(&gate, b"").await?;
             let admitted = client(&gate, &message(1, b"hello")).await?;
@@ -632,9 +632,13 @@ fn a_dropped_gate_frees_its_port_and_closes_what_waits() -> Outcome {
             // One that was accepted stays.
             first.stream.write_all(b"still here").await?;
             drop((admitted, served));
-            within("an end", async { Ok(end_of(silent).await) })
-                .await?
-                .ok();
+            let waited = silent.local_addr()?;
+            assert!(is_reset(end_of(silent).await));
+            let last = lock(&told).pop();
+            assert!(
+                matches!(last, Some(GateEvent::Closed { peer, bytes: 0 }) if peer == waited),
+                "{last:?}"
+            );
             let began = Instant::now();
             while let Err(error) = TcpListener::bind(address).await {
                 assert!(began.elapsed() < Duration::from_secs(2), "{error}");

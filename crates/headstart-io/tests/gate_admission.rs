@@ -131,6 +131,29 @@ fn a_listener_that_breaks_ends_the_gate_behind_the_admitted() {
 }
 
 #[test]
+fn a_gate_that_closes_says_what_became_of_everyone() {
+    for admitted_max in [1, 100] {
+        let mut acts: Vec<Act> = (0..5).map(connect).collect();
+        acts.extend([
+            Act::Deliver(0, 1000),
+            Act::Deliver(1, 1),
+            Act::Deliver(2, 1000),
+            Act::Busy(3),
+            Act::Deliver(3, 1000),
+            Act::End(1),
+            Act::Close,
+            Act::Take,
+            Act::Accept,
+        ]);
+        let setup = Setup {
+            admitted_max,
+            ..setup(Shape::Token)
+        };
+        play(setup, acts);
+    }
+}
+
+#[test]
 fn nobody_times_out_for_what_the_gate_had_no_time_to_read() {
     let mut acts: Vec<Act> = (0..70).map(connect).collect();
     acts.extend([Act::Busy(2), Act::DeliverAll]);

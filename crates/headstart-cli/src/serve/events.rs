@@ -128,7 +128,7 @@ impl Event {
             },
             GateEvent::Closed { peer, bytes } => Self {
                 bytes: Some(*bytes),
-                reason: Some("the client went before its first message was whole".into()),
+                reason: Some("it ended before its first message was whole".into()),
                 ..Self::from("closed", *peer)
             },
             GateEvent::Evicted { peer } => Self {

@@ -56,9 +56,10 @@ impl<S> Crowd<S> {
         self.members.remove(&number)
     }
 
-    pub(super) fn clear(&mut self) {
-        self.members.clear();
-        self.words.clear();
+    /// Takes all out, in the order in which they came.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Waiting<S>> {
+        self.words = VecDeque::new();
+        std::mem::take(&mut self.members).into_values()
     }
 
     /// Whose time is up first, and when.
@@ -151,7 +152,7 @@ mod tests {
         crowd.hear(first);
         assert_eq!(crowd.most_silent(), Some(third));
         assert_eq!(crowd.oldest().map(|(number, _)| number), Some(second));
-        crowd.clear();
+        assert_eq!(crowd.take().count(), 2);
         assert_eq!((crowd.len(), crowd.most_silent()), (0, None));
     }
 

@@ -12,7 +12,7 @@ use headstart_core::time::Instant;
 
 use super::GateEvent;
 use super::crowd::Crowd;
-use super::hall::Shared;
+use super::hall::{End, Shared};
 use super::joined::Joined;
 use super::slot::Copy;
 use super::waiting::{Read, Ringer, Waiting};
@@ -197,6 +197,16 @@ impl<R: Runtime> Doorman<R> {
         }
     }
 
+    /// Closes all connections whose first message is not whole.
+    fn dismiss(&mut self) {
+        for waiting in self.waiting.take() {
+            self.shared.counts.closed.count();
+            let (peer, bytes) = (waiting.peer, waiting.bytes.len());
+            self.shared.tell(GateEvent::Closed { peer, bytes });
+            waiting.stream.close_abortively();
+        }
+    }
+
     /// Reads from connections that have something to say; whether more have.
     fn answer_bell(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for _ in 0..BATCH {
@@ -212,6 +222,16 @@ impl<R: Runtime> Doorman<R> {
         self.shared.bell.wait(cx)
     }
 
+    /// Ends but for the pairs, as the listener is broken.
+    fn stop(&mut self, error: io::Error) {
+        self.listener = None;
+        let why = End::broken(&error);
+        self.shared.tell(GateEvent::AcceptFailed { error });
+        self.dismiss();
+        self.shared.queue.close();
+        self.shared.end(why);
+    }
+
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let now = self.shared.runtime.now();
@@ -219,7 +239,7 @@ impl<R: Runtime> Doorman<R> {
             let rung = self.answer_bell(cx, now);
             if self.shared.is_closed() {
                 self.listener = None;
-                self.waiting.clear();
+                self.dismiss();
                 return Poll::Ready(Ok(()));
             }
             let more = self.accept(cx, now)?;
@@ -250,9 +270,7 @@ impl<R: Runtime> Future for Doorman<R> {
             // Whether they are all done is asked once nobody else is let in.
             let _ = Pin::new(&mut doorman.pairs).poll(cx);
             if let Poll::Ready(Err(error)) = doorman.work(cx) {
-                doorman.listener = None;
-                doorman.shared.queue.close();
-                doorman.shared.end(Some(error));
+                doorman.stop(error);
             }
         }
         if doorman.listener.is_some() {
@@ -260,13 +278,13 @@ impl<R: Runtime> Future for Doorman<R> {
         }
         // What was just let in, or closed, is for the pairs to know.
         ready!(Pin::new(&mut doorman.pairs).poll(cx));
-        doorman.shared.end(None);
+        doorman.shared.end(End::closed());
         Poll::Ready(())
     }
 }
 
 impl<R: Runtime> Drop for Doorman<R> {
     fn drop(&mut self) {
-        self.shared.end(None);
+        self.shared.end(End::closed());
     }
 }

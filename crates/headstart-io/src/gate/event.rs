@@ -123,11 +123,12 @@ pub enum GateEvent {
         /// Bytes that had come.
         bytes: usize,
     },
-    /// The client went before its first message was whole.
+    /// The client went before its first message was whole, or the gate closed
+    /// before it was read, and the connection was reset.
     Closed {
         /// The client.
         peer: SocketAddr,
-        /// Bytes that had come.
+        /// Bytes that had come and were read.
         bytes: usize,
     },
     /// Too many connections waited for their first message: this one had
@@ -136,7 +137,8 @@ pub enum GateEvent {
         /// The client.
         peer: SocketAddr,
     },
-    /// A connection could not be accepted. The gate goes on.
+    /// A connection could not be accepted. The gate goes on, unless its
+    /// listener is broken, which [`Gate::accept`](super::Gate::accept) tells.
     AcceptFailed {
         /// The system's error.
         error: io::Error,

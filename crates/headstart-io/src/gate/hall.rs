@@ -43,12 +43,28 @@ impl<R: Runtime> Hall<R> {
 }
 
 /// Why no more connections will come.
-struct End {
+pub(super) struct End {
     kind: io::ErrorKind,
     text: String,
 }
 
 impl End {
+    /// The gate was closed, or its task is gone.
+    pub(super) fn closed() -> Self {
+        Self {
+            kind: io::ErrorKind::NotConnected,
+            text: "the gate is closed".into(),
+        }
+    }
+
+    /// The listener is broken.
+    pub(super) fn broken(error: &io::Error) -> Self {
+        Self {
+            kind: error.kind(),
+            text: error.to_string(),
+        }
+    }
+
     fn to_error(&self) -> io::Error {
         io::Error::new(self.kind, self.text.clone())
     }
@@ -140,21 +156,11 @@ impl<R: Runtime> Shared<R> {
         event.tell(self.settings.watcher.as_ref());
     }
 
-    /// No more connections will come, because of this error or because the
-    /// task is gone.
-    pub(super) fn end(&self, error: Option<io::Error>) {
+    /// No more connections will come. The first reason counts.
+    pub(super) fn end(&self, why: End) {
         let wakers = {
             let mut hall = lock(&self.hall);
-            hall.end.get_or_insert_with(|| match error {
-                Some(error) => End {
-                    kind: error.kind(),
-                    text: error.to_string(),
-                },
-                None => End {
-                    kind: io::ErrorKind::NotConnected,
-                    text: "the gate is closed".into(),
-                },
-            });
+            hall.end.get_or_insert(why);
             [hall.accepting.take(), hall.closing.take()]
         };
         wakers.into_iter().flatten().for_each(Waker::wake);

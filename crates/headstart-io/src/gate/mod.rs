@@ -96,7 +96,8 @@ impl<R: Runtime> Gate<R> {
         self.shared.poll_accept(cx)
     }
 
-    /// Stops accepting, and waits until the port is free and all pairs are
+    /// Stops accepting, resets connections whose first message is not whole or
+    /// was not read, and waits until the port is free and all pairs are
     /// settled: at most the pair window and a minute. Connections that were
     /// admitted before can still be accepted meanwhile, and afterwards.
     ///
