@@ -47,7 +47,7 @@ impl fmt::Display for Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
-    /// Descriptors, memory, buffers, local ports or addresses are lacking here.
+    /// Descriptors, memory, buffers, watches, local ports or addresses are lacking here.
     NoResources,
     /// A permission is lacking, or a local policy forbids it.
     NotPermitted,
@@ -286,6 +286,7 @@ mod tests {
             (libc::ENFILE, Class::NoResources),
             (libc::ENOBUFS, Class::NoResources),
             (libc::ENOMEM, Class::NoResources),
+            (libc::ENOSPC, Class::NoResources),
             (libc::EADDRNOTAVAIL, Class::NoResources),
             (libc::EADDRINUSE, Class::NoResources),
             (libc::EPERM, Class::NotPermitted),
@@ -324,6 +325,7 @@ mod tests {
             (libc::ENFILE, BackOff),
             (libc::ENOBUFS, BackOff),
             (libc::ENOMEM, BackOff),
+            (libc::ENOSPC, BackOff),
             (libc::EPERM, BackOff),
             (libc::EBADF, Stop),
             (libc::EINVAL, Stop),

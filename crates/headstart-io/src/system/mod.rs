@@ -174,11 +174,7 @@ impl<R: SystemRuntime> Runtime for R {
         };
         match self.stream(started.stream) {
             Ok(stream) => Ok((SystemStream::new(stream, started.operation), progress)),
-            Err(source) => Err(StartError {
-                failure: failure_of(&source),
-                not_had: true,
-                source,
-            }),
+            Err(source) => Err(not_registered(source)),
         }
     }
 
@@ -220,13 +216,29 @@ impl<R: SystemRuntime> Runtime for R {
     }
 }
 
-fn start_error(error: ConnectError) -> StartError {
-    let kind = match error.class() {
+/// What lacks here, if an error says so.
+fn lack(class: Class) -> Option<FailureKind> {
+    match class {
         Class::NoResources => Some(FailureKind::NoResources),
         Class::NotPermitted => Some(FailureKind::NotPermitted),
         Class::Unsupported => Some(FailureKind::Unsupported),
         _ => None,
-    };
+    }
+}
+
+/// The runtime cannot take in one socket more.
+fn not_registered(source: io::Error) -> StartError {
+    let mut failure = failure_of(&source);
+    failure.kind = lack(socket::classify(&source)).unwrap_or(failure.kind);
+    StartError {
+        failure,
+        not_had: true,
+        source,
+    }
+}
+
+fn start_error(error: ConnectError) -> StartError {
+    let kind = lack(error.class());
     let not_had = kind.is_some() || error.step() != socket::Step::Connect;
     let mut failure = failure_of(error.io_error());
     failure.kind = kind.unwrap_or(failure.kind);
@@ -245,5 +257,21 @@ fn paused() -> StartError {
             io::ErrorKind::Unsupported,
             "the kernel has paused Fast Open, suspecting a black hole",
         ),
+    }
+}
+
+#[cfg(all(test, unix, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r12_what_a_runtime_has_no_room_for_was_not_had() {
+        // ENFILE, EMFILE and ENOSPC have these numbers on every Unix.
+        for number in [23, 24, 28] {
+            let error = not_registered(io::Error::from_raw_os_error(number));
+            assert!(error.not_had);
+            assert_eq!(error.failure.kind, FailureKind::NoResources);
+            assert_eq!(error.failure.os, Some(number));
+        }
     }
 }

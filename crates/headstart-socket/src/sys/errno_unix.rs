@@ -6,6 +6,9 @@ pub(crate) const NO_RESOURCES: &[i32] = &[
     libc::ENFILE,
     libc::ENOBUFS,
     libc::ENOMEM,
+    // A runtime that registers a socket is out of watches (Linux,
+    // `fs.epoll.max_user_watches`).
+    libc::ENOSPC,
     libc::EADDRNOTAVAIL,
     // Also what binding to port 0 gives when no port is free.
     libc::EADDRINUSE,

@@ -1,7 +1,8 @@
 //! Error numbers by what they mean, on Windows (`winsock2.h`).
 
-/// Something is used up on this machine: WSAEMFILE, WSAENOBUFS, WSAEADDRNOTAVAIL, WSAEADDRINUSE.
-pub(crate) const NO_RESOURCES: &[i32] = &[10024, 10055, 10049, 10048];
+/// Something is used up on this machine: WSAEMFILE, WSAENOBUFS, WSAEADDRNOTAVAIL, WSAEADDRINUSE;
+/// and, where a runtime registers a socket, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_QUOTA.
+pub(crate) const NO_RESOURCES: &[i32] = &[10024, 10055, 10049, 10048, 1450, 1816];
 
 /// A permission or a policy: WSAEACCES.
 pub(crate) const NOT_PERMITTED: &[i32] = &[10013];
