@@ -167,6 +167,9 @@ pub struct World {
     stopped: bool,
     /// It was closed, or its listener is broken: who waits is reset, though he may have said all.
     closed: bool,
+    /// The runtime has looked away: what is asked for only to make room for a
+    /// newcomer was said before he came, and read after.
+    looked_away: bool,
     /// Acts that come before the gate's task runs.
     busy: u8,
 }
@@ -212,6 +215,7 @@ impl World {
             backs_off: false,
             stopped: false,
             closed: false,
+            looked_away: false,
             busy: 0,
         }
     }
@@ -317,7 +321,10 @@ impl World {
                 }
             }
             Act::Busy(acts) => self.busy = acts,
-            Act::LookAway => self.network.look_away(),
+            Act::LookAway => {
+                self.looked_away = true;
+                self.network.look_away();
+            }
             Act::LookAgain => self.network.look_again(),
             Act::FailAccept(after) => self.network.arrive(Arrival::Error(after)),
             Act::Close => {
@@ -570,7 +577,7 @@ impl World {
                     "{number} is evicted, with room"
                 );
                 rule!(
-                    most_silent == Some(number) || waiting > CALLED_MAX,
+                    most_silent == Some(number) || waiting > CALLED_MAX || self.looked_away,
                     "{number} is evicted, {most_silent:?} is silent for longer"
                 );
                 rule!(scanned == Ok(Progress::Partial), "{said}");
