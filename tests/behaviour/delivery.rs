@@ -33,6 +33,7 @@ tests![
     r16_flush_is_ready_when_a_kernel_holds_the_flight,
     r16_shutdown_after_the_reply_came_sends_fin,
     r16_a_reply_before_a_reset_is_read,
+    a_reply_that_was_cut_off_does_not_look_whole_on_the_bare_stream,
     r11_half_close_is_raced_and_the_big_answer_read,
     r3_a_server_that_speaks_first_is_heard,
     into_inner_gives_the_stream_only_when_all_is_out,
@@ -424,6 +425,36 @@ fn r16_a_reply_before_a_reset_is_read() -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+/// The race writes what is held when the reset comes, and so hears of it: the
+/// bare stream would only end.
+fn a_reply_that_was_cut_off_does_not_look_whole_on_the_bare_stream() -> Outcome {
+    let lab = common::lab(RTT / 5)?;
+    let bare = Bare::start(&lab, Family::V4, Manner::Reset(b"too large"))?;
+    let mut heard_by_the_race = 0;
+    for _ in 0..5 {
+        on_client(&lab, async || {
+            let dialer = unstated()?.held_max(8 << 20).build()?;
+            let mut stream = dialer.dial(bare.address).await?;
+            stream.write_all(&pattern(8 << 20, 0)).await?;
+            sleep(RTT * 2).await;
+            let mut answer = Vec::new();
+            let end = match stream.into_inner() {
+                Ok(mut inner) => within("an end", inner.read_to_end(&mut answer)).await,
+                Err(mut stream) => {
+                    heard_by_the_race += 1;
+                    within("an end", stream.read_to_end(&mut answer)).await
+                }
+            };
+            let end = end.map_err(|error| error.kind());
+            assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+            assert_eq!(answer, b"too large");
+            Ok(())
+        })?;
+    }
+    ensure!(heard_by_the_race > 0, "the race never heard of it");
     Ok(())
 }
 

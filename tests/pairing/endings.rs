@@ -20,6 +20,7 @@ tests![
     a_closed_gate_finishes_its_pairs,
     a_dropped_gate_finishes_its_pairs,
     a_runtime_that_goes_ends_the_pairs,
+    an_upload_that_was_cut_off_does_not_look_whole,
     an_application_that_goes_delivers_what_it_wrote,
     an_application_that_goes_unheard_keeps_nobody,
     dead_members_do_not_stay_behind,
@@ -132,6 +133,46 @@ fn a_runtime_that_goes_ends_the_pairs() -> Outcome {
             Ok(())
         })
     })?
+}
+
+/// A client that the server hears sends a part of its upload, and resets: the
+/// error comes behind what was sent, as on a plain connection, whoever heard of
+/// it first.
+fn an_upload_that_was_cut_off_does_not_look_whole() -> Outcome {
+    let upload = bytes_of(3, 5_000);
+    for late in [Duration::ZERO, Duration::from_millis(60)] {
+        for (number, by_fast_open) in [(1, true), (2, false)] {
+            let case = format!("Fast Open {by_fast_open}, read after {late:?}");
+            on_loopback(
+                Framing::token(),
+                |gate| gate,
+                async |gate| {
+                    let address = gate.local_addr();
+                    let message = token(number, true, b"hello");
+                    let mut client = match by_fast_open {
+                        true => fast_open(address, &message)?,
+                        false => plain(address, &message).await?,
+                    };
+                    let mut admitted = admit(&gate).await?;
+                    admitted.stream.read_exact(&mut [0; 4]).await?;
+                    admitted.stream.write_all(b"go on").await?;
+                    hear(&mut client, b"go on").await?;
+                    client.write_all(upload).await?;
+                    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+                    drop(client);
+                    // Meanwhile the pair asks what was acknowledged.
+                    sleep(late).await;
+                    let mut heard = Vec::new();
+                    let read = admitted.stream.read_to_end(&mut heard);
+                    let end = timeout(PATIENCE, read).await?.map_err(|error| error.kind());
+                    assert_eq!(end, Err(io::ErrorKind::ConnectionReset), "{case}");
+                    assert!(heard == upload, "{case}: {} bytes", heard.len());
+                    Ok(())
+                },
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Whenever it goes: before the first read, halfway through, after a

@@ -83,6 +83,7 @@ mod memory;
 pub mod names;
 mod places;
 mod race;
+mod reading;
 mod runtime;
 mod stream;
 mod sync;

@@ -14,6 +14,7 @@ use crate::budget::{Budget, Permit};
 use crate::driver::Driven;
 use crate::error::failure_of;
 use crate::memory::Witness;
+use crate::reading::{Untold, poll_read};
 use crate::runtime::{Runtime, Stream};
 use crate::waiters::{Waiters, Want};
 
@@ -49,9 +50,8 @@ pub(crate) struct Running<R: Runtime> {
     slots: Vec<Option<Slot<R::Stream>>>,
     /// The connection, until its application comes for it.
     pub(crate) handed: Option<R::Stream>,
-    /// A failure that nobody was told, since there was a reply to be read
-    /// first: the end of reading is no end of file.
-    pub(crate) untold: Option<io::Error>,
+    /// What reading the reply is to end with.
+    pub(crate) untold: Untold,
     /// Whether there was a connection to come for.
     handed_over: bool,
     deadline: Option<Instant>,
@@ -79,7 +79,7 @@ impl<R: Runtime> Running<R> {
             witness,
             slots: Vec::new(),
             handed: None,
-            untold: None,
+            untold: Untold::default(),
             handed_over: false,
             deadline: None,
             waiters: Waiters::default(),
@@ -197,11 +197,10 @@ impl<R: Runtime> Running<R> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Event::Blocked,
             // What came before the end still counts (R4): it is to be read,
             // and what cannot be sent any more is lost, as it would have been
-            // in the buffer of a plain connection. The system tells its error
-            // once, so it is kept: a reply that was cut off must not just end.
+            // in the buffer of a plain connection.
             Err(error) if slot.has_reply() => {
                 let all = unsent.iter().map(|part| part.len()).sum();
-                keep(&mut self.untold, error);
+                self.untold.keep(error);
                 match self.race.chosen() {
                     Some(_) => Event::Wrote(all),
                     None => Event::Replied,
@@ -219,7 +218,7 @@ impl<R: Runtime> Running<R> {
             Ok(()) => Event::Finished,
             // As for bytes that cannot be sent any more.
             Err(error) if slot.has_reply() => {
-                keep(&mut self.untold, error);
+                self.untold.keep(error);
                 match self.race.chosen() {
                     Some(_) => Event::Finished,
                     None => Event::Replied,
@@ -262,7 +261,7 @@ impl<R: Runtime> Driven for Running<R> {
                 let event = match result.and_then(|()| slot.stream.take_error()) {
                     // It is broken, but has replied: writing will find that out.
                     Err(error) if slot.has_reply() => {
-                        keep(&mut self.untold, error);
+                        self.untold.keep(error);
                         Event::Writable
                     }
                     Err(error) => Event::Failed(failure_of(&error)),
@@ -405,14 +404,6 @@ impl<S: Stream> Slot<S> {
     }
 }
 
-/// Keeps a failure that nobody is told. A broken pipe is none to a reader: the
-/// peer's end of file came before it.
-fn keep(untold: &mut Option<io::Error>, error: io::Error) {
-    if error.kind() != io::ErrorKind::BrokenPipe {
-        untold.get_or_insert(error);
-    }
-}
-
 /// What a look at a socket tells the race; nothing, if there is nothing to read.
 fn reply(peeked: io::Result<usize>) -> Option<Event> {
     match peeked {
@@ -420,20 +411,5 @@ fn reply(peeked: io::Result<usize>) -> Option<Event> {
         Ok(_) => Some(Event::Replied),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => Some(Event::Failed(failure_of(&error))),
-    }
-}
-
-/// Waits and reads.
-pub(crate) fn poll_read<S: Stream>(
-    stream: &S,
-    cx: &mut Context<'_>,
-    buf: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        std::task::ready!(stream.poll_readable(cx))?;
-        match stream.try_read(buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
-        }
     }
 }

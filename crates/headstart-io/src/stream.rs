@@ -11,7 +11,8 @@ use headstart_core::time::Instant;
 use crate::driver::{Cell, Driven};
 use crate::early::{Early, futures_io_traits};
 use crate::error::{failure_of, read_result, write_error};
-use crate::race::{Over, Running, poll_read};
+use crate::race::{Over, Running};
+use crate::reading::{Untold, poll_read};
 use crate::runtime::{Runtime, Stream};
 use crate::waiters::Want;
 
@@ -41,8 +42,8 @@ pub struct RaceStream<R: Runtime> {
     stream: Option<R::Stream>,
     /// Whether a byte of reply, or the end, has been read from it.
     answered: Option<Instant>,
-    /// A failure that nobody was told: the end of reading is no end of file.
-    untold: Option<io::Error>,
+    /// What reading the reply is to end with.
+    untold: Untold,
     finished: bool,
 }
 
@@ -61,7 +62,7 @@ impl<R: Runtime> RaceStream<R> {
             cell,
             stream: None,
             answered: None,
-            untold: None,
+            untold: Untold::default(),
             finished: false,
         }
     }
@@ -101,9 +102,14 @@ impl<R: Runtime> RaceStream<R> {
     ///
     /// # Errors
     /// Gives itself back while the connection is not chosen, or has not been
-    /// handed everything written.
+    /// handed everything written; and while it has failed, and the reply that
+    /// came before is not read to that error, which the system tells nobody
+    /// again.
     pub fn into_inner(mut self) -> Result<<R::Stream as Stream>::Inner, Self> {
         self.pick_up(|running, cx| running.drive(cx));
+        if self.untold.is_some() {
+            return Err(self);
+        }
         let Some(stream) = self.stream.take() else {
             return Err(self);
         };
@@ -142,17 +148,16 @@ impl<R: Runtime> RaceStream<R> {
             (result, running.handed.take(), running.untold.take())
         });
         self.stream = handed;
-        self.untold = self.untold.take().or(untold);
+        if !self.untold.is_some() {
+            self.untold = untold;
+        }
         result
     }
 
     /// The first answer, or none: where the connection is a sole survivor, its
     /// failure is told with the others' (R5).
     fn first_answer(&mut self, result: io::Result<usize>) -> io::Result<usize> {
-        let result = match result {
-            Ok(0) => self.untold.take().map_or(Ok(0), Err),
-            result => result,
-        };
+        let result = self.untold.tell(result);
         if self.answered.is_some() {
             return result;
         }

@@ -86,6 +86,57 @@ fn p1_a_failed_member_with_bytes_unread_holds_up_nobody() {
     network.run().expect("the task rests");
 }
 
+/// All that a read gives, and how it ends.
+fn read_to_end(admitted: &mut Admitted<Network>) -> (Vec<u8>, Poll<Result<(), ErrorKind>>) {
+    let mut all = Vec::new();
+    loop {
+        match read(admitted) {
+            Poll::Ready(Ok(got)) if got.is_empty() => return (all, Poll::Ready(Ok(()))),
+            Poll::Ready(Ok(got)) => all.extend(got),
+            Poll::Ready(Err(error)) => return (all, Poll::Ready(Err(error.kind()))),
+            Poll::Pending => return (all, Poll::Pending),
+        }
+    }
+}
+
+/// Its client is known to be there, has sent more, and is reset before that
+/// was read. The system tells why once: to the pair that asks, writes or ends
+/// the answer.
+#[test]
+fn what_was_cut_off_does_not_look_whole_where_the_pair_heard_why() {
+    type Hear = fn(&Network, &mut Admitted<Network>);
+    let hears: [Hear; 3] = [
+        |_, _| {},
+        |_, admitted| assert!(write(admitted, 1).is_ready()),
+        |_, admitted| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut admitted.stream).poll_close(&mut cx);
+        },
+    ];
+    for hear in hears {
+        let (network, _gate, mut admitted) = admitted(|gate| gate);
+        assert!(write(&mut admitted, 2).is_ready());
+        network.run().expect("the task rests");
+        network.deliver(0, b", cut o");
+        network.fail(0);
+        network.acknowledge(0);
+        hear(&network, &mut admitted);
+        ask_again(&network);
+        // The stream is not to be had before its error was told, ...
+        admitted.stream = match admitted.stream.into_parts() {
+            Ok(_) => panic!("the bare stream only ends"),
+            Err(stream) => stream,
+        };
+        let whole = [MESSAGE, BEYOND, b", cut o"].concat();
+        let (got, end) = read_to_end(&mut admitted);
+        assert_eq!(got, whole);
+        assert_eq!(end, Poll::Ready(Err(ErrorKind::ConnectionReset)));
+        // ... once.
+        assert!(matches!(&read(&mut admitted), Poll::Ready(Ok(end)) if end.is_empty()));
+        assert!(admitted.stream.into_parts().is_ok());
+    }
+}
+
 /// Time passes until the driver has asked again what was acknowledged.
 fn ask_again(network: &Network) {
     network.run().expect("the task rests");

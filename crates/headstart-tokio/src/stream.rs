@@ -56,8 +56,7 @@ impl RaceStream {
     /// tokio's own stream.
     ///
     /// # Errors
-    /// Gives itself back while the connection is not chosen, or has not been
-    /// handed everything written.
+    /// As [`headstart_io::RaceStream::into_inner`].
     pub fn into_inner(self) -> Result<TcpStream, Self> {
         self.0.into_inner().map_err(Self)
     }
@@ -75,7 +74,7 @@ impl GateStream {
     /// this one.
     ///
     /// # Errors
-    /// Gives itself back while the client may still use another copy.
+    /// As [`headstart_io::GateStream::into_parts`].
     pub fn into_parts(self) -> Result<(TcpStream, Vec<u8>), Self> {
         self.0.into_parts().map_err(Self)
     }

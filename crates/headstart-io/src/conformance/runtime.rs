@@ -16,7 +16,7 @@ use headstart_core::race::{AttemptKind, Close, Failure, FailureKind, Progress, S
 use headstart_sim::{SYN_PAYLOAD, SocketError, SocketId, Transports};
 use scoped_tls_hkt::scoped_thread_local;
 
-use crate::race::poll_read;
+use crate::reading::poll_read;
 use crate::runtime::{AfterAcceptError, Listener, Runtime, StartError, Stream, Timer};
 use crate::stream::RaceStream;
 use crate::{GateStream, sync::lock};

@@ -9,8 +9,10 @@ use std::task::{Context, Poll, ready};
 use super::Via;
 use super::joined::Joined;
 use super::paired::{Done, Paired};
+use super::slot::Handed;
 use crate::driver::Cell;
 use crate::early::{Early, futures_io_traits};
+use crate::reading::{Untold, poll_read};
 use crate::runtime::{Runtime, Stream};
 
 /// A connection whose first message is whole and was not seen before.
@@ -45,6 +47,8 @@ pub struct GateStream<R: Runtime> {
     bytes: Vec<u8>,
     at: usize,
     way: Way<R>,
+    /// What reading it is to end with.
+    untold: Untold,
 }
 
 #[derive(Debug)]
@@ -59,6 +63,7 @@ impl<R: Runtime> GateStream<R> {
             bytes,
             at,
             way: Way::Direct(stream),
+            untold: Untold::default(),
         }
     }
 
@@ -68,6 +73,7 @@ impl<R: Runtime> GateStream<R> {
             bytes,
             at,
             way: Way::Paired(Paired(cell)),
+            untold: Untold::default(),
         }
     }
 
@@ -75,14 +81,24 @@ impl<R: Runtime> GateStream<R> {
     /// read from this one.
     ///
     /// # Errors
-    /// Gives itself back while the client may still use another copy.
+    /// Gives itself back while the client may still use another copy; and while
+    /// the connection has failed, and what came before is not read to that
+    /// error, which the system tells nobody again.
     pub fn into_parts(mut self) -> Result<(<R::Stream as Stream>::Inner, Vec<u8>), Self> {
         if let Way::Paired(paired) = &self.way
             && let Some(handed) = paired.decided()
         {
             self.go_on_with(handed);
         }
-        let Self { mut bytes, at, way } = self;
+        if self.untold.is_some() {
+            return Err(self);
+        }
+        let Self {
+            mut bytes,
+            at,
+            way,
+            untold,
+        } = self;
         let stream = match way {
             Way::Direct(stream) => stream.into_inner().map_err(Way::Direct),
             Way::Paired(_) => Err(way),
@@ -92,7 +108,12 @@ impl<R: Runtime> GateStream<R> {
                 bytes.drain(..at.min(bytes.len()));
                 Ok((stream, bytes))
             }
-            Err(way) => Err(Self { bytes, at, way }),
+            Err(way) => Err(Self {
+                bytes,
+                at,
+                way,
+                untold,
+            }),
         }
     }
 
@@ -121,9 +142,10 @@ impl<R: Runtime> GateStream<R> {
         }
     }
 
-    fn go_on_with(&mut self, (stream, beyond): (R::Stream, Vec<u8>)) {
-        self.bytes.extend(beyond);
-        self.way = Way::Direct(stream);
+    fn go_on_with(&mut self, handed: Handed<R::Stream>) {
+        self.bytes.extend(handed.beyond);
+        self.way = Way::Direct(handed.stream);
+        self.untold = handed.untold;
     }
 
     /// Bytes read before, as many as fit; `None` once there are none.
@@ -144,8 +166,9 @@ impl<R: Runtime> Early for GateStream<R> {
     type Stream = R::Stream;
 
     fn direct_read(&mut self) -> Option<Pin<&mut R::Stream>> {
+        let is_next = self.at >= self.bytes.len() && !self.untold.is_some();
         match &mut self.way {
-            Way::Direct(stream) if self.at >= self.bytes.len() => Some(Pin::new(stream)),
+            Way::Direct(stream) if is_next => Some(Pin::new(stream)),
             Way::Direct(_) | Way::Paired(_) => None,
         }
     }
@@ -169,9 +192,19 @@ impl<R: Runtime> Early for GateStream<R> {
             return Poll::Ready(Ok(Some(length)));
         }
         match self.early(|paired| paired.poll_read(cx, buf)) {
-            // What was read from it before comes first.
-            Poll::Ready(Ok(None)) => Poll::Ready(Ok(self.take_read_before(buf))),
-            polled => polled,
+            Poll::Ready(Ok(None)) => {}
+            polled => return polled,
+        }
+        // What was read from it before comes first.
+        if let Some(length) = self.take_read_before(buf) {
+            return Poll::Ready(Ok(Some(length)));
+        }
+        match &self.way {
+            Way::Direct(stream) if self.untold.is_some() => {
+                let read = ready!(poll_read(stream, cx, buf));
+                Poll::Ready(self.untold.tell(read).map(Some))
+            }
+            Way::Direct(_) | Way::Paired(_) => Poll::Ready(Ok(None)),
         }
     }
 

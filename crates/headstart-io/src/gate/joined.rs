@@ -15,7 +15,7 @@ use headstart_core::time::Instant;
 use super::builder::Watcher;
 use super::counters::Counts;
 use super::pairs::PairPlace;
-use super::slot::{Copy, Slot};
+use super::slot::{Copy, Handed, Slot};
 use super::{GateEvent, Via};
 use crate::driver::{Driven, News};
 use crate::runtime::{Runtime, Stream};
@@ -54,8 +54,8 @@ pub(super) struct Joined<R: Runtime> {
     news: Option<GateEvent>,
     began: Instant,
     first: SocketAddr,
-    /// The connection, and what was read from it, until the application comes.
-    handed: Option<(R::Stream, Vec<u8>)>,
+    /// The connection, until the application comes.
+    handed: Option<Handed<R::Stream>>,
     handed_over: bool,
     /// Why the last member to fail did.
     failure: Option<io::Error>,
@@ -209,7 +209,7 @@ impl<R: Runtime> Joined<R> {
     }
 
     /// The connection, if it waits for the application.
-    pub(super) fn take_handed(&mut self) -> Option<(R::Stream, Vec<u8>)> {
+    pub(super) fn take_handed(&mut self) -> Option<Handed<R::Stream>> {
         self.handed.take()
     }
 
@@ -293,6 +293,20 @@ impl<R: Runtime> Joined<R> {
             Err(error) => {
                 let length = parts.iter().map(|part| part.len()).sum();
                 self.broke(id, error).unwrap_or(Event::Wrote(length))
+            }
+        }
+    }
+
+    fn finish(&mut self, id: MemberId) -> Event {
+        let Some(slot) = self.slot(id) else {
+            return Event::Finished;
+        };
+        match slot.stream.shutdown_write() {
+            Ok(()) => Event::Finished,
+            // That it is not connected says less than why.
+            Err(error) => {
+                let why = slot.stream.take_error().err().unwrap_or(error);
+                self.broke(id, why).unwrap_or(Event::Finished)
             }
         }
     }
@@ -435,10 +449,7 @@ impl<R: Runtime> Driven for Joined<R> {
                     self.tell(id, event);
                 }
                 Step::Shutdown(id) => {
-                    let event = match self.slot_mut(id).map(|slot| slot.stream.shutdown_write()) {
-                        None | Some(Ok(())) => Event::Finished,
-                        Some(Err(error)) => self.broke(id, error).unwrap_or(Event::Finished),
-                    };
+                    let event = self.finish(id);
                     self.tell(id, event);
                 }
                 Step::Close(id, close) => match (self.release(id), close) {
@@ -450,7 +461,7 @@ impl<R: Runtime> Driven for Joined<R> {
                     // Time alone may have chosen.
                     if let Some(id) = self.pair.take() {
                         self.handed_over = true;
-                        self.handed = self.release(id).map(Slot::into_parts);
+                        self.handed = self.release(id).map(Slot::hand_over);
                         continue;
                     }
                     self.deadline = deadline;

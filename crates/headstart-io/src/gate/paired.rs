@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use headstart_core::pair::Accepted;
 
 use super::joined::Joined;
+use super::slot::Handed;
 use crate::driver::{Cell, Driven};
 use crate::runtime::Runtime;
 use crate::waiters::Want;
@@ -16,13 +17,10 @@ use crate::waiters::Want;
 #[derive(Debug)]
 pub(super) struct Paired<R: Runtime>(pub(super) Arc<Cell<Joined<R>>>);
 
-/// The connection that the application goes on with, and what was read from it.
-pub(super) type Handed<R> = (<R as Runtime>::Stream, Vec<u8>);
-
 /// What became of an operation: done, or the connection is there to do it.
 pub(super) enum Done<R: Runtime, T> {
     Here(io::Result<T>),
-    Handed(Handed<R>),
+    Handed(Handed<R::Stream>),
 }
 
 impl<R: Runtime> Paired<R> {
@@ -96,7 +94,7 @@ impl<R: Runtime> Paired<R> {
     }
 
     /// The connection, if it is decided.
-    pub(super) fn decided(&self) -> Option<Handed<R>> {
+    pub(super) fn decided(&self) -> Option<Handed<R::Stream>> {
         match self.operate(|_, _| Poll::<io::Result<()>>::Pending) {
             Poll::Ready(Done::Handed(handed)) => Some(handed),
             Poll::Ready(Done::Here(_)) | Poll::Pending => None,

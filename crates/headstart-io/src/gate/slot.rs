@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use headstart_core::pair::Event;
 
+use crate::reading::Untold;
 use crate::runtime::Stream;
 
 /// A connection that brought the pair's first message.
@@ -29,6 +30,16 @@ pub(super) struct Slot<S> {
     pub(super) written: u64,
 }
 
+/// The connection that the application goes on with.
+#[derive(Debug)]
+pub(super) struct Handed<S> {
+    pub(super) stream: S,
+    /// What was read from it, and not by the application.
+    pub(super) beyond: Vec<u8>,
+    /// What reading it is to end with.
+    pub(super) untold: Untold,
+}
+
 impl<S: Stream> Slot<S> {
     pub(super) fn new(copy: Copy<S>) -> Self {
         Self {
@@ -40,9 +51,17 @@ impl<S: Stream> Slot<S> {
         }
     }
 
-    pub(super) fn into_parts(mut self) -> (S, Vec<u8>) {
+    pub(super) fn hand_over(mut self) -> Handed<S> {
         self.beyond.drain(..self.at.min(self.beyond.len()));
-        (self.stream, self.beyond)
+        let mut untold = Untold::default();
+        if let Some(error) = self.broken {
+            untold.keep(error);
+        }
+        Handed {
+            stream: self.stream,
+            beyond: self.beyond,
+            untold,
+        }
     }
 
     /// Something to read, an end or a failure.

@@ -63,6 +63,8 @@ pub struct Socket {
     incoming: VecDeque<Vec<u8>>,
     ended: bool,
     failed: bool,
+    /// Whether its error was told: that is done once, and then it has ended.
+    told: bool,
     /// Times that it will be said to be readable when it is not.
     spurious: u8,
     reader: Option<Waker>,
@@ -92,6 +94,12 @@ impl Socket {
     /// Whether a read would say something.
     pub fn is_readable(&self) -> bool {
         !self.incoming.is_empty() || self.ended || self.failed
+    }
+
+    /// Its error, unless that was told.
+    fn error(&mut self) -> Option<ErrorKind> {
+        let untold = self.failed && !std::mem::replace(&mut self.told, true);
+        untold.then_some(ErrorKind::ConnectionReset)
     }
 }
 
@@ -384,7 +392,7 @@ impl Stream for End {
         self.with(|socket| {
             if socket.failed {
                 socket.refusals += 1;
-                return Err(ErrorKind::ConnectionReset.into());
+                return Err(socket.error().unwrap_or(ErrorKind::BrokenPipe).into());
             }
             let length = bufs.iter().map(|buf| buf.len()).sum();
             socket.taken += length;
@@ -393,7 +401,7 @@ impl Stream for End {
     }
 
     fn take_error(&self) -> io::Result<()> {
-        Ok(())
+        self.with(|socket| socket.error().map_or(Ok(()), |error| Err(error.into())))
     }
 
     fn syn_data_acked(&self) -> io::Result<bool> {
@@ -416,10 +424,10 @@ impl Stream for End {
 
 /// What a read says when no byte is there.
 fn nothing(socket: &mut Socket) -> io::Result<usize> {
-    if socket.failed {
-        return Err(ErrorKind::ConnectionReset.into());
+    if let Some(error) = socket.error() {
+        return Err(error.into());
     }
-    if socket.ended {
+    if socket.ended || socket.failed {
         return Ok(0);
     }
     socket.spurious = socket.spurious.saturating_sub(1);
