@@ -52,10 +52,15 @@ pub(crate) trait Driven: Send + 'static {
     /// A waker that another has taken the place of, to be dropped unlocked.
     fn take_replaced(&mut self) -> Option<Waker>;
 
-    /// What is to be told now, unlocked: whoever is told may run any code.
+    /// What is to be told now, unlocked: whoever is told may run any code. Until
+    /// [`told`](Self::told) there is nothing more, for nobody: news are told in
+    /// their order.
     fn take_news(&mut self) -> Option<News> {
         None
     }
+
+    /// What was taken was told.
+    fn told(&mut self) {}
 
     /// Nobody will drive it any more: closes its sockets.
     fn orphan(&mut self);
@@ -86,15 +91,18 @@ impl<W: Driven> Cell<W> {
         let (after, settled) = (running.deadline(), running.is_settled());
         let wakers = running.take_wakers(&mut cx);
         let replaced = running.take_replaced();
-        let news = running.take_news();
+        let mut news = running.take_news();
         let driver = match before == after {
             true => None,
             false => self.queue.reset_deadline(self, before, after),
         };
         drop(running);
         drop(replaced);
-        if let Some(tell) = news {
+        while let Some(tell) = news {
             tell();
+            let mut running = lock(&self.running);
+            running.told();
+            news = running.take_news();
         }
         if settled && !was_settled {
             self.queue.forget(self);

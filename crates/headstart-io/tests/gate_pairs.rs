@@ -5,15 +5,18 @@ mod support;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use headstart_core::debounce::Config;
+use headstart_core::framing::token::{Header, Id};
 use headstart_core::framing::{Framing, LengthPrefix, NoiseHeader};
-use headstart_core::pair::{LOG_RESERVE, WINDOW_DEFAULT};
-use headstart_io::{Admitted, Claims, Gate, GateBuilder, GateConfigError, GateCounters, Runtime};
+use headstart_core::pair::{GRACE, LOG_RESERVE, MEMBERS_MAX, WINDOW_DEFAULT};
+use headstart_io::{
+    Admitted, Claims, Gate, GateBuilder, GateConfigError, GateCounters, GateEvent, Runtime,
+};
 use support::network::{Arrival, Flag, Network, REFUSALS_MAX, address};
 
 /// A first message of 10 bytes, and 9 that follow it.
@@ -270,6 +273,130 @@ fn p3_what_a_pair_has_taken_is_given_back() {
     let written = write(&mut admitted, 1);
     let reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
     assert!(matches!(&written, Poll::Ready(Err(error)) if reset(error)));
+}
+
+/// What happened, in the order in which it was seen.
+#[derive(Clone, Default)]
+struct Story(Arc<Mutex<Vec<String>>>);
+
+impl Story {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().expect("no panic").push(what.into());
+    }
+
+    fn hear(&self, event: &GateEvent) {
+        self.note(match event {
+            GateEvent::Admitted { .. } => "admitted",
+            GateEvent::PairOpened { .. } => "opened",
+            GateEvent::Paired { .. } => "paired",
+            GateEvent::Duplicate { .. } => "a duplicate",
+            GateEvent::PairEnded { .. } => "ended",
+            _ => "something else",
+        });
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("no panic"))
+    }
+}
+
+#[test]
+fn what_a_client_sees_was_counted_before() {
+    let story = Story::default();
+    let teller = story.clone();
+    let (network, gate) = builder();
+    let gate = gate.watcher(move |event| teller.hear(&event));
+    let gates = Arc::new(Gates::new([(network.clone(), gate)]));
+    let mut open = gates.meet(0, 1, true).expect("the first");
+    assert_eq!(story.take(), ["admitted", "opened"]);
+    let (seen, counting) = (story.clone(), Arc::downgrade(&gates));
+    network.watched_by(move |number, sent| {
+        let gates = counting.upgrade().expect("the gate is open");
+        let counters = gates.0[0].1.counters();
+        let (joined, won) = (counters.joined, counters.won_by_plain);
+        seen.note(format!("{number}: {sent:?}, {joined} joined, {won} won"));
+    });
+    assert!(write(&mut open, 2).is_ready());
+    assert_eq!(story.take(), ["0: Bytes, 0 joined, 0 won"]);
+
+    assert!(gates.meet(0, 1, false).is_none());
+    assert_eq!(story.take(), ["paired", "1: Bytes, 1 joined, 0 won"]);
+
+    network.deliver(1, b"more");
+    network.run().expect("the task rests");
+    while read(&mut open).is_ready() {}
+    network.pass_to(network.now().saturating_add(GRACE));
+    network.run().expect("the task rests");
+    assert_eq!(story.take(), ["0: Reset, 1 joined, 1 won", "ended"]);
+    let counters = gates.0[0].1.counters();
+    assert_eq!((counters.won_by_plain, counters.expired), (1, 0));
+}
+
+/// Its bytes beyond the message decide, in the turn in which it joins: its
+/// client resets its losers.
+#[test]
+fn a_copy_is_told_of_before_the_end_that_it_brings() {
+    let story = Story::default();
+    let (network, teller) = (Network::new(), story.clone());
+    let gate = Gate::builder_on(network.clone(), Framing::token())
+        .watcher(move |event| teller.hear(&event))
+        .bind(address(0))
+        .expect("settings in range");
+    let header = Header {
+        id: Id([1; 16]),
+        flight_len: 5,
+        resets_losers: true,
+    };
+    let message = [&header.encode()[..], b"hello"].concat();
+    let pieces = [
+        (true, message.clone()),
+        (false, [&message, BEYOND].concat()),
+    ];
+    for (syn_data, piece) in pieces {
+        let client = network.connect(Some(syn_data));
+        network.deliver(client, &piece);
+        network.arrive(Arrival::Connection(client));
+        network.run().expect("the task rests");
+    }
+    assert_eq!(story.take(), ["admitted", "opened", "paired", "ended"]);
+    let counters = gate.counters();
+    assert_eq!((counters.joined, counters.won_by_plain), (1, 1));
+}
+
+/// A copy comes to a gate beside the first one as soon as that one tells of
+/// the message.
+#[test]
+fn of_one_pair_no_gate_tells_before_what_came_earlier() {
+    let (story, claims) = (Story::default(), claims());
+    let beside: Arc<OnceLock<Gates>> = Arc::default();
+    let (network, first) = builder();
+    let (teller, other) = (story.clone(), beside.clone());
+    let first = first.claims(claims.clone()).watcher(move |event| {
+        teller.hear(&event);
+        if let (GateEvent::Admitted { .. }, Some(other)) = (event, other.get()) {
+            for _ in 0..MEMBERS_MAX {
+                assert!(other.meet(0, 1, false).is_none());
+            }
+        }
+    });
+    let (there, second) = builder();
+    let teller = story.clone();
+    let second = second
+        .claims(claims)
+        .watcher(move |event| teller.hear(&event));
+    let _ = beside.set(Gates::new([(there, second)]));
+    let gates = Gates::new([(network, first)]);
+    let _open = gates.meet(0, 1, true).expect("the first");
+    let joined = MEMBERS_MAX - 1;
+    let told = story.take();
+    assert_eq!(told[..2], ["admitted", "opened"]);
+    assert_eq!(told[2..told.len() - 1], vec!["paired"; joined]);
+    assert_eq!(told[told.len() - 1], "a duplicate");
+    let other = beside.get().expect("it was set");
+    assert_eq!(
+        (gates.counts(), other.counts()),
+        ([1, 0, 0], [0, joined as u64, 1])
+    );
 }
 
 /// So many wait, each with a waker of its own, and give up; how many wakers are

@@ -154,6 +154,15 @@ impl Pair {
         served.or(self.chosen.filter(stands))
     }
 
+    /// The [`winner`](Self::winner), once nothing can take that from it: who
+    /// delivered the whole answer; or a connection whose path works, while the
+    /// application is there to go on with it.
+    pub fn sure_winner(&self) -> Option<MemberId> {
+        let works = |id: &MemberId| self.get(*id).is_some_and(Member::is_eligible);
+        let sure = |id: &MemberId| self.served.is_some() || self.abandoned.is_none() && works(id);
+        self.winner().filter(sure)
+    }
+
     /// How a member came, and how it stands.
     pub fn member(&self, id: MemberId) -> Option<(AttemptKind, Outcome)> {
         let member = self.get(id)?;

@@ -174,6 +174,7 @@ fn p1_who_served_the_client_has_won_and_not_who_is_left_with_the_answer() {
         let mut scene = answered_by_both();
         assert_eq!(scene.winner(), None, "nobody has anything for sure");
         scene.tell(alive, Event::Acked(7));
+        assert_eq!(scene.sure_winner(), Some(alive));
         assert_eq!(scene.outcome(dead), Outcome::Delivered);
         assert_eq!(scene.winner(), Some(alive));
         scene.expect(Step::Close(scene.id(FIRST), Graceful));
@@ -181,6 +182,23 @@ fn p1_who_served_the_client_has_won_and_not_who_is_left_with_the_answer() {
         scene.expect(Step::Settled);
         assert_eq!(scene.winner(), Some(alive));
     }
+}
+
+#[test]
+fn p1_a_winner_is_sure_where_the_application_goes_on_by_a_path_that_works() {
+    let mut scene = Scene::resetting().joined();
+    scene.tell(SECOND, Event::Readable);
+    assert_eq!(scene.sure_winner(), Some(SECOND));
+    // What is left of the answer may yet come to nothing.
+    scene.abandon();
+    assert_eq!((scene.winner(), scene.sure_winner()), (Some(SECOND), None));
+
+    // Who is left alone may be dead.
+    let mut scene = Scene::usual().joined();
+    scene.tell(SECOND, Event::Failed);
+    scene.pass(WINDOW_DEFAULT);
+    scene.loses(SECOND);
+    assert_eq!((scene.winner(), scene.sure_winner()), (Some(FIRST), None));
 }
 
 #[test]

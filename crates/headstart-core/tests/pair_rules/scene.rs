@@ -152,6 +152,10 @@ impl Scene {
         self.pair.winner().map(MemberId::index)
     }
 
+    pub(crate) fn sure_winner(&self) -> Option<usize> {
+        self.pair.sure_winner().map(MemberId::index)
+    }
+
     pub(crate) fn outcome(&self, index: usize) -> Outcome {
         self.pair.member(self.id(index)).expect("a member").1
     }

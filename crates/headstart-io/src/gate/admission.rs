@@ -11,8 +11,9 @@ use headstart_core::pair::{self, Pair};
 use headstart_core::time::Instant;
 
 use super::hall::Shared;
-use super::joined::{Joined, Witness};
-use super::slot::Copy;
+use super::joined::Joined;
+use super::news::Witness;
+use super::slot::{Copy, Late};
 use super::{Admitted, GateEvent, GateStream, Via};
 use crate::driver::{Cell, Driven};
 use crate::runtime::{Runtime, Stream};
@@ -47,6 +48,7 @@ impl<R: Runtime> Shared<R> {
         let local = copy.stream.local_addr().ok();
         let let_in = |message, admission| self.let_in(peer, local, via, message, admission);
         let Some(claims) = &self.settings.claims else {
+            self.counts.first.count();
             return let_in(message, Admission::Alone(copy));
         };
         let number = claims.number();
@@ -68,35 +70,44 @@ impl<R: Runtime> Shared<R> {
                 age,
                 copies,
             } => {
-                let rejected = match of {
-                    Some(cell) => cell
-                        .with(|joined, cx| joined.join(cx, via.kind(), &message, copy))
-                        .err(),
-                    None => Some(copy),
+                let late = Late {
+                    copy,
+                    via,
+                    age,
+                    copies,
                 };
-                match rejected {
-                    Some(copy) => {
-                        self.counts.duplicates.count();
-                        self.tell(GateEvent::Duplicate {
-                            peer,
-                            via,
-                            age,
-                            copies,
-                        });
-                        // Who sees the reset can know why.
-                        copy.stream.close_abortively();
-                    }
-                    None => {
-                        self.counts.joined.count();
-                        self.tell(GateEvent::Paired {
-                            peer,
-                            via,
-                            age,
-                            copies,
-                        });
-                    }
-                }
+                self.meet(&message, late, of);
             }
+        }
+    }
+
+    /// Joins a copy with what is kept open for it, or resets it.
+    fn meet(&self, message: &[u8], late: Late<R::Stream>, of: Option<Arc<Cell<Joined<R>>>>) {
+        let rejected = match of {
+            Some(cell) => {
+                let met = cell.with(|joined, cx| joined.join(cx, message, late, self.witness()));
+                if met.is_ok() {
+                    // Now that it was told of, it may be answered.
+                    cell.with(|joined, cx| joined.drive(cx));
+                }
+                met.err()
+            }
+            None => {
+                self.counts.duplicates.count();
+                self.tell(late.duplicate());
+                Some(late.copy)
+            }
+        };
+        if let Some(copy) = rejected {
+            // Who sees the reset can know why.
+            copy.stream.close_abortively();
+        }
+    }
+
+    fn witness(&self) -> Witness {
+        Witness {
+            counts: self.counts.clone(),
+            watcher: self.settings.watcher.clone(),
         }
     }
 
@@ -109,6 +120,8 @@ impl<R: Runtime> Shared<R> {
         number: u64,
         now: Instant,
     ) -> Admission<R> {
+        // Counted before anybody can find it a copy of something.
+        self.counts.first.count();
         let pairs = match &self.settings.pairs {
             Some(pairs) if via == Via::FastOpen => pairs,
             Some(_) | None => return Admission::Alone(copy),
@@ -133,10 +146,7 @@ impl<R: Runtime> Shared<R> {
             message,
             copy,
             place,
-            Witness {
-                counts: self.counts.clone(),
-                watcher: self.settings.watcher.clone(),
-            },
+            self.witness(),
         ));
         pairs.insert(number, cell.clone());
         Admission::Open(cell)
@@ -152,25 +162,28 @@ impl<R: Runtime> Shared<R> {
     ) {
         let message = bytes.len();
         let skip = remove_token(&mut bytes, self.settings.framing.token_at());
-        self.counts.first.count();
-        self.tell(GateEvent::Admitted {
+        let admitted = GateEvent::Admitted {
             peer,
             via,
             bytes: message,
-        });
+        };
         let alone = |mut bytes: Vec<u8>, copy: Copy<R::Stream>| {
             bytes.extend(copy.beyond);
             GateStream::direct(bytes, skip, copy.stream)
         };
         let stream = match admission {
-            Admission::Alone(copy) => alone(bytes, copy),
+            Admission::Alone(copy) => {
+                self.tell(admitted);
+                alone(bytes, copy)
+            }
             Admission::Unpaired(copy) => {
+                self.tell(admitted);
                 self.tell(GateEvent::Unpaired { peer });
                 alone(bytes, copy)
             }
             Admission::Open(cell) => {
-                self.tell(GateEvent::PairOpened { peer });
-                // It hears from its connection, and of the passing of time.
+                // It hears from its connection, and of the passing of time; and
+                // tells that it was admitted, if no copy has had it do so.
                 cell.with(|joined, cx| joined.drive(cx));
                 GateStream::paired(bytes, skip, cell)
             }

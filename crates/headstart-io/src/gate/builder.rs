@@ -176,9 +176,10 @@ impl<R: Runtime> GateBuilder<R> {
         self
     }
 
-    /// Is told of everything that happens to connections and to pairs. Called
-    /// from the gate's task, and of a pair's end from whichever task brought
-    /// that about, also the application's: it must not block.
+    /// Is told of everything that happens to connections and to pairs, of one
+    /// pair in the order in which it happened. Called from the gate's task, and
+    /// of a pair from whichever task works on it, also the application's, or that
+    /// of a gate which shares the claims: it must not block.
     pub fn watcher(mut self, watcher: impl Fn(GateEvent) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self

@@ -12,12 +12,15 @@ use super::builder::Settings;
 use super::hall::Shared;
 use super::pairs::Limits;
 use super::slot::Copy;
-use super::{ADMITTED_DEFAULT, Claims, GateCounters, MESSAGE_TIMEOUT, WAITING_DEFAULT};
+use super::{ADMITTED_DEFAULT, Claims, GateCounters, GateEvent, MESSAGE_TIMEOUT, WAITING_DEFAULT};
 use crate::interleavings::{ADDRESS, Net, Peers, in_many_orders};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
+
+/// What the gates tell, in its order.
+type Story = Arc<Mutex<Vec<GateEvent>>>;
 
 /// A gate that shares claims, and so pairs.
-fn gate(net: Net, claims: Claims) -> Arc<Shared<Net>> {
+fn gate(net: Net, claims: Claims, story: Story) -> Arc<Shared<Net>> {
     let pairs = claims.pairs(Limits::default());
     let settings = Settings {
         framing: Framing::tls_client_hello(),
@@ -27,9 +30,18 @@ fn gate(net: Net, claims: Claims) -> Arc<Shared<Net>> {
         message_max: 100,
         waiting_max: WAITING_DEFAULT,
         admitted_max: ADMITTED_DEFAULT,
-        watcher: None,
+        watcher: Some(Arc::new(move |event| lock(&story).push(event))),
     };
     Arc::new(Shared::new(net, settings))
+}
+
+fn name_of(event: &GateEvent) -> &'static str {
+    match event {
+        GateEvent::Admitted { .. } => "admitted",
+        GateEvent::PairOpened { .. } => "opened",
+        GateEvent::Paired { .. } => "paired",
+        _ => "something else",
+    }
 }
 
 #[test]
@@ -41,11 +53,13 @@ fn p2_of_copies_that_come_at_once_one_is_let_in_and_all_are_joined() {
             ..Config::default()
         };
         let claims = Claims::new(config).expect("sane settings");
+        let story = Story::default();
         let coming: Vec<_> = (0..3)
             .map(|_| {
                 let (net, claims, stream) = (net.clone(), claims.clone(), net.accepted());
+                let story = story.clone();
                 thread::spawn(move || {
-                    let gate = gate(net, claims);
+                    let gate = gate(net, claims, story);
                     let copy = Copy {
                         stream,
                         peer: ADDRESS,
@@ -72,5 +86,7 @@ fn p2_of_copies_that_come_at_once_one_is_let_in_and_all_are_joined() {
             .map(|gate| lock(&gate.hall).admitted.len())
             .sum::<usize>();
         assert_eq!(admitted, 1);
+        let told: Vec<_> = lock(&story).iter().map(name_of).collect();
+        assert_eq!(told, ["admitted", "opened", "paired", "paired"]);
     });
 }

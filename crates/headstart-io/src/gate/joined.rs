@@ -1,40 +1,25 @@
 //! One pair at work: the core's state machine, and the connections that
 //! brought the same first message.
 
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use headstart_core::pair::{Accepted, Event, GRACE, MemberId, Pair, Source, Step};
-use headstart_core::race::{AttemptKind, Close};
+use headstart_core::race::Close;
 use headstart_core::time::Instant;
 
-use super::builder::Watcher;
-use super::counters::Counts;
+use super::news::{News, Witness};
 use super::pairs::PairPlace;
-use super::slot::{Copy, Handed, Slot};
+use super::slot::{Copy, Handed, Late, Slot};
 use super::{GateEvent, Via};
-use crate::driver::{Driven, News};
+use crate::driver::{self, Driven};
 use crate::runtime::{Runtime, Stream};
 use crate::waiters::{Waiters, Want};
 
 /// Bytes thrown away at a time.
 const DISCARD_SIZE: usize = 4096;
-
-/// Who is told of what pairs do.
-pub(super) struct Witness {
-    pub(super) counts: Arc<Counts>,
-    pub(super) watcher: Option<Watcher>,
-}
-
-impl fmt::Debug for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Witness").finish_non_exhaustive()
-    }
-}
 
 /// A pair and its connections.
 #[derive(Debug)]
@@ -50,8 +35,9 @@ pub(super) struct Joined<R: Runtime> {
     reserve: usize,
     window: Duration,
     witness: Witness,
-    /// What is to be told of its end.
-    news: Option<GateEvent>,
+    news: News,
+    /// Whether it was counted what became of it.
+    concluded: bool,
     began: Instant,
     first: SocketAddr,
     /// The connection, until the application comes.
@@ -76,20 +62,22 @@ impl<R: Runtime> Joined<R> {
         place: PairPlace<R>,
         witness: Witness,
     ) -> Self {
+        let peer = first.peer;
         witness.counts.pairs.count();
-        Self {
+        let mut joined = Self {
             reserve: place.limits().reserve(),
             window: place.limits().window,
             pair,
             began: runtime.now(),
             runtime,
-            first: first.peer,
-            peer: first.peer.ip().to_canonical(),
+            first: peer,
+            peer: peer.ip().to_canonical(),
             message: message.to_vec(),
             slots: vec![Some(Slot::new(first))],
             place: Some(place),
             witness,
-            news: None,
+            news: News::default(),
+            concluded: false,
             handed: None,
             handed_over: false,
             failure: None,
@@ -97,7 +85,14 @@ impl<R: Runtime> Joined<R> {
             waiters: Waiters::default(),
             settled: false,
             orphan: false,
-        }
+        };
+        joined.report(GateEvent::Admitted {
+            peer,
+            via: Via::FastOpen,
+            bytes: message.len(),
+        });
+        joined.report(GateEvent::PairOpened { peer });
+        joined
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -105,28 +100,39 @@ impl<R: Runtime> Joined<R> {
     }
 
     /// Takes in another copy of the message, or gives it back: a duplicate.
+    /// Either is counted and told by the gate that accepted it. A copy that was
+    /// taken in is to be driven, once that is told.
     pub(super) fn join(
         &mut self,
         cx: &mut Context<'_>,
-        kind: AttemptKind,
         message: &[u8],
-        copy: Copy<R::Stream>,
+        late: Late<R::Stream>,
+        gate: Witness,
     ) -> Result<(), Copy<R::Stream>> {
+        // Up to date first: a member may just have won.
+        self.drive(cx);
+        if !self.take_in(message, &late) {
+            gate.counts.duplicates.count();
+            self.news.note(late.duplicate(), gate);
+            return Err(late.copy);
+        }
+        gate.counts.joined.count();
+        self.news.note(late.paired(), gate);
+        self.slots.push(Some(Slot::new(late.copy)));
+        Ok(())
+    }
+
+    /// Whether a copy is a member now.
+    fn take_in(&mut self, message: &[u8], late: &Late<R::Stream>) -> bool {
+        let copy = &late.copy;
         let same = self.message == message && self.peer == copy.peer.ip().to_canonical();
         let bytes = copy.beyond.len();
         let fits = |place: &mut PairPlace<R>| place.take(bytes);
-        // Up to date first: a member may just have won.
-        self.drive(cx);
         if self.settled || !same || !self.pair.may_join() || !self.place.as_mut().is_some_and(fits)
         {
-            return Err(copy);
+            return false;
         }
-        if self.pair.join(self.now(), kind).is_none() {
-            return Err(copy);
-        }
-        self.slots.push(Some(Slot::new(copy)));
-        self.drive(cx);
-        Ok(())
+        self.pair.join(self.now(), late.via.kind()).is_some()
     }
 
     /// Reads what the client sent beyond the first message.
@@ -365,8 +371,11 @@ impl<R: Runtime> Joined<R> {
         }
     }
 
-    /// Counts what became of it, and has it told.
+    /// Counts what became of it, and has it told, once.
     fn conclude(&mut self) {
+        if std::mem::replace(&mut self.concluded, true) {
+            return;
+        }
         let winner = self.pair.winner().and_then(|id| self.pair.member(id));
         let won = winner.map(|(kind, _)| Via::from(kind));
         let counts = &self.witness.counts;
@@ -376,12 +385,28 @@ impl<R: Runtime> Joined<R> {
             None => &counts.expired,
         };
         counter.count();
-        self.news = Some(GateEvent::PairEnded {
+        self.report(GateEvent::PairEnded {
             peer: self.first,
             won,
             members: self.pair.joined(),
             age: self.now().saturating_since(self.began),
         });
+    }
+
+    fn report(&mut self, event: GateEvent) {
+        self.news.note(event, self.witness.clone());
+    }
+
+    fn close(&mut self, id: MemberId, close: Close) {
+        // Counted before the client can see who has lost.
+        if self.pair.sure_winner().is_some() {
+            self.conclude();
+        }
+        match (self.release(id), close) {
+            (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
+            (Some(slot), Close::Graceful) => self.say_goodbye(id, slot),
+            (None, _) => {}
+        }
     }
 
     fn slot(&self, id: MemberId) -> Option<&Slot<R::Stream>> {
@@ -452,11 +477,7 @@ impl<R: Runtime> Driven for Joined<R> {
                     let event = self.finish(id);
                     self.tell(id, event);
                 }
-                Step::Close(id, close) => match (self.release(id), close) {
-                    (Some(slot), Close::Abortive) => slot.stream.close_abortively(),
-                    (Some(slot), Close::Graceful) => self.say_goodbye(id, slot),
-                    (None, _) => {}
-                },
+                Step::Close(id, close) => self.close(id, close),
                 Step::Wait(deadline) => {
                     // Time alone may have chosen.
                     if let Some(id) = self.pair.take() {
@@ -500,16 +521,19 @@ impl<R: Runtime> Driven for Joined<R> {
         self.waiters.take_replaced()
     }
 
-    fn take_news(&mut self) -> Option<News> {
-        let (event, watcher) = (self.news.take()?, self.witness.watcher.clone());
-        Some(Box::new(move || event.tell(watcher.as_ref())))
+    fn take_news(&mut self) -> Option<driver::News> {
+        self.news.take()
+    }
+
+    fn told(&mut self) {
+        self.news.told();
     }
 
     fn orphan(&mut self) {
         if !self.settled {
-            self.slots.clear();
             self.orphan = true;
             self.settle();
+            self.slots.clear();
         }
     }
 }

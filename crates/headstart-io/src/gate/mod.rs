@@ -21,6 +21,7 @@ mod hall;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod joined;
+mod news;
 mod paired;
 mod pairs;
 mod slot;

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use headstart_core::pair::Event;
 
+use super::{GateEvent, Via};
 use crate::reading::Untold;
 use crate::runtime::Stream;
 
@@ -16,6 +18,36 @@ pub(super) struct Copy<S> {
     pub(super) peer: SocketAddr,
     /// What was read from it, beyond the first message.
     pub(super) beyond: Vec<u8>,
+}
+
+/// A copy that came after the first.
+pub(super) struct Late<S> {
+    pub(super) copy: Copy<S>,
+    pub(super) via: Via,
+    /// Time since the first copy.
+    pub(super) age: Duration,
+    /// Copies so far, this one included.
+    pub(super) copies: u32,
+}
+
+impl<S> Late<S> {
+    pub(super) fn paired(&self) -> GateEvent {
+        GateEvent::Paired {
+            peer: self.copy.peer,
+            via: self.via,
+            age: self.age,
+            copies: self.copies,
+        }
+    }
+
+    pub(super) fn duplicate(&self) -> GateEvent {
+        GateEvent::Duplicate {
+            peer: self.copy.peer,
+            via: self.via,
+            age: self.age,
+            copies: self.copies,
+        }
+    }
 }
 
 /// A member's connection.

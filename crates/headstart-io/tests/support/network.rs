@@ -36,6 +36,17 @@ struct State {
     looks_away: bool,
     /// Connections taken in, and times that one was read from.
     words: u64,
+    client: Option<Client>,
+}
+
+/// A client that is told what it is sent, as it is.
+type Client = Arc<dyn Fn(usize, Sent) + Send + Sync>;
+
+/// What a client is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Bytes,
+    Reset,
 }
 
 impl State {
@@ -131,6 +142,7 @@ impl Network {
             sockets: Vec::new(),
             looks_away: false,
             words: 0,
+            client: None,
         })))
     }
 
@@ -155,6 +167,18 @@ impl Network {
             }
         }
         Err("the task runs and runs".into())
+    }
+
+    /// Has a client see what the gate does, while it does it.
+    pub fn watched_by(&self, client: impl Fn(usize, Sent) + Send + Sync + 'static) {
+        self.lock().client = Some(Arc::new(client));
+    }
+
+    fn show(&self, number: usize, sent: Sent) {
+        let client = self.lock().client.clone();
+        if let Some(client) = client {
+            client(number, sent);
+        }
     }
 
     pub fn has_task(&self) -> bool {
@@ -389,7 +413,7 @@ impl Stream for End {
     }
 
     fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.with(|socket| {
+        let taken = self.with(|socket| {
             if socket.failed {
                 socket.refusals += 1;
                 return Err(socket.error().unwrap_or(ErrorKind::BrokenPipe).into());
@@ -397,7 +421,11 @@ impl Stream for End {
             let length = bufs.iter().map(|buf| buf.len()).sum();
             socket.taken += length;
             Ok(length)
-        })
+        });
+        if taken.is_ok() {
+            self.network.show(self.number, Sent::Bytes);
+        }
+        taken
     }
 
     fn take_error(&self) -> io::Result<()> {
@@ -419,6 +447,7 @@ impl Stream for End {
 
     fn close_abortively(self) {
         self.with(|socket| socket.fate = Fate::Reset);
+        self.network.show(self.number, Sent::Reset);
     }
 }
 
