@@ -31,6 +31,11 @@
 //! can be used on any executor. The one task of a [`Dialer`] or a [`Gate`] runs
 //! on async-std's global executor; [`AsyncStd::on`] takes one of your own.
 //!
+//! `into_inner` and `into_parts` have the system watch one more socket for a
+//! moment, and give the stream back where it does not (`ENOSPC`, `ENOMEM`). If
+//! another thread takes the last place between that trial and async-std's own
+//! registration, async-std panics.
+//!
 //! async-std is discontinued: this crate is for those who still run it. Others
 //! find the same names in `headstart-smol`.
 #![forbid(unsafe_code)]
@@ -45,6 +50,7 @@
 )]
 
 use std::future::Future;
+use std::io;
 
 use async_io::Async;
 use async_std::net::TcpStream;
@@ -90,13 +96,19 @@ impl Executor for AsyncStdExecutor {
     }
 
     /// async-std takes only streams that it registers itself, so this one is
-    /// duplicated and let go.
+    /// duplicated and let go. It panics where it cannot register, so that is
+    /// tried first.
     fn hand_over(
         stream: Async<std::net::TcpStream>,
     ) -> Result<TcpStream, Async<std::net::TcpStream>> {
-        match stream.get_ref().try_clone() {
+        match try_out(stream.get_ref()) {
             Ok(duplicate) => Ok(duplicate.into()),
             Err(_) => Err(stream),
         }
     }
+}
+
+/// A duplicate that could be registered just now.
+fn try_out(stream: &std::net::TcpStream) -> io::Result<std::net::TcpStream> {
+    Async::new(stream.try_clone()?)?.into_inner()
 }

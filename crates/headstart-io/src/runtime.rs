@@ -107,7 +107,8 @@ pub trait Stream: Debug + Send + Sync + Unpin + Sized + 'static {
     /// The runtime's own stream.
     ///
     /// # Errors
-    /// Gives itself back if that cannot be had (no descriptor is free).
+    /// Gives itself back if that cannot be had (no descriptor is free, or no
+    /// more may be registered).
     fn into_inner(self) -> Result<Self::Inner, Self>;
 
     /// Ready when there may be something to read.

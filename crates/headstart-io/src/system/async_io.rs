@@ -42,7 +42,8 @@ pub trait Executor: Sized + 'static {
     /// The stream that programs use.
     ///
     /// # Errors
-    /// Gives the stream back if no descriptor is free.
+    /// Gives the stream back if that cannot be had: no descriptor is free, or
+    /// no more may be registered.
     fn hand_over(stream: Async<TcpStream>) -> Result<Self::TcpStream, Async<TcpStream>>;
 }
 
