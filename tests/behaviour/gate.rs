@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use headstart::core::debounce::Config;
 use headstart::core::framing::token::{Header, Id};
 use headstart::core::framing::{LengthPrefix, Malformed};
 use headstart::tokio::{Admitted, Dialer, Gate, GateBuilder};
 use headstart::{
-    FirstFlight, Framing, GateConfigError, GateCounters, GateEvent, ListenOptions, Options, Peer,
-    QueueLen, Via,
+    Claims, FirstFlight, Framing, GateConfigError, GateCounters, GateEvent, ListenOptions, Options,
+    Peer, QueueLen, Via,
 };
 use headstart_lab::{Family, Rule};
+use headstart_socket::Kind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -39,6 +41,7 @@ tests![
     a_dropped_gate_frees_its_port_and_closes_what_waits,
     wrong_settings_fail_when_built,
     gates_of_two_runtimes_share_claims_but_no_pairs,
+    d1_p2_a_gate_made_later_is_as_old_as_the_first,
 ];
 
 /// A first message: a Token of this number, and its flight.
@@ -721,5 +724,37 @@ fn gates_of_two_runtimes_share_claims_but_no_pairs() -> Outcome {
             Ok(())
         },
     )?;
+    Ok(())
+}
+
+/// By their own clocks alone, a claim of the one would be past the window to
+/// the other as soon as it is made.
+fn d1_p2_a_gate_made_later_is_as_old_as_the_first() -> Outcome {
+    const WINDOW: Duration = Duration::from_millis(500);
+    let lab = common::lab(Duration::ZERO)?;
+    // Both sides, and without a cookie.
+    lab.client().set_fast_open(0x207)?;
+    on_client(&lab, async || {
+        let claims = Claims::new(Config {
+            window: WINDOW,
+            ..Config::default()
+        })?;
+        let address = ([127, 0, 0, 1], 0).into();
+        let builder =
+            || Ok::<_, io::Error>(Gate::builder(Framing::token())?.claims(claims.clone()));
+        let older = builder()?.bind(address)?;
+        sleep(WINDOW * 2).await;
+        let younger = builder()?.bind(address)?;
+        let bytes = message(1, b"hello");
+        let options = Options::new();
+        let first =
+            headstart_socket::connect(younger.local_addr(), Kind::FastOpen, &bytes, &options)?;
+        within("an accept", younger.accept()).await?;
+        let _copy = client(&older, &bytes).await?;
+        counts(&older, |counters| counters.first + counters.joined == 1).await?;
+        assert_eq!(older.counters().joined, 1);
+        drop(first);
+        Ok(())
+    })?;
     Ok(())
 }

@@ -259,7 +259,7 @@ impl<R: Runtime> DialerBuilder<R> {
         let queue = Queue::new();
         let runtime = self.runtime.clone();
         let memory = self.memory.clone();
-        let known = memory.map(|memory| Known::new(memory, || runtime.now()));
+        let known = memory.map(|memory| Known::new(memory, &runtime));
         runtime.spawn(Driver::new(queue.clone(), runtime.clone()));
         Ok(Dialer {
             shared: Arc::new(Shared {

@@ -69,6 +69,7 @@
 )]
 
 mod budget;
+mod clocks;
 #[cfg(all(test, not(shuttle)))]
 mod conformance;
 mod dialer;

@@ -10,8 +10,9 @@ use headstart_core::path::{
 };
 use headstart_core::race::{AttemptId, AttemptKind, Race, Report, SynData};
 
+use crate::clocks::Clocks;
 use crate::epoch::Epoch;
-use crate::runtime::Stream;
+use crate::runtime::{Runtime, Stream};
 use crate::sync::{Mutex, lock};
 
 /// On which paths Fast Open fails. Clones share it, and so do all dialers that
@@ -101,45 +102,23 @@ fn wall_time() -> WallTime {
     WallTime::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-/// How often two clocks are compared.
-const READINGS: usize = 5;
-
 /// A memory as a dialer sees it, whose clock is its runtime's.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     memory: Memory,
-    /// One moment on the runtime's clock, and on the memory's.
-    built: (Instant, Instant),
+    clocks: Clocks,
 }
 
 impl Known {
-    /// Reads both clocks, a few times: whoever is interrupted between them
-    /// would call one moment two.
-    pub(crate) fn new(memory: Memory, now: impl Fn() -> Instant) -> Self {
-        let readings = (0..READINGS).map(|_| {
-            let before = memory.now();
-            let here = now();
-            (memory.now().saturating_since(before), here, before)
-        });
-        let built = readings.min().map(|(_, here, there)| (here, there));
+    pub(crate) fn new(memory: Memory, runtime: &impl Runtime) -> Self {
         Self {
+            clocks: Clocks::compare(runtime, memory.epoch),
             memory,
-            built: built.unwrap_or_default(),
         }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
-    }
-
-    fn to_memory(&self, moment: Instant) -> Instant {
-        let (here, there) = self.built;
-        there.saturating_add(moment.saturating_since(here))
-    }
-
-    fn to_runtime(&self, moment: Instant) -> Instant {
-        let (here, there) = self.built;
-        here.saturating_add(moment.saturating_since(there))
     }
 
     /// The plan of a race that begins now, and the path if it was looked for.
@@ -152,7 +131,8 @@ impl Known {
         {
             let mut paths = lock(&self.memory.paths);
             if !paths.is_suspicious(peer) {
-                return (paths.plan(self.to_memory(now), without_local(peer)), None);
+                let now = self.clocks.to_shared(now);
+                return (paths.plan(now, without_local(peer)), None);
             }
         }
         let local = local_ip();
@@ -161,10 +141,10 @@ impl Known {
             Some(local) => PathKey::new(local, peer),
             None => paths.latest(peer).unwrap_or(without_local(peer)),
         };
-        let plan = match paths.plan(self.to_memory(now), path) {
+        let plan = match paths.plan(self.clocks.to_shared(now), path) {
             Plan::Plain { trouble, until } => Plan::Plain {
                 trouble,
-                until: self.to_runtime(until),
+                until: self.clocks.to_own(until),
             },
             plan => plan,
         };
@@ -172,7 +152,7 @@ impl Known {
     }
 
     fn note(&self, now: Instant, path: PathKey, began: Instant, evidence: Evidence) {
-        let (now, began) = (self.to_memory(now), self.to_memory(began));
+        let [now, began] = [now, began].map(|moment| self.clocks.to_shared(moment));
         lock(&self.memory.paths).note(now, path, began, evidence);
     }
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use headstart_core::Instant;
 use headstart_core::race::{AttemptKind, Failure, Progress};
@@ -40,6 +40,13 @@ pub trait Runtime: Clone + Debug + Send + Sync + Unpin + 'static {
 
     /// The time, on the clock that the runtime's timers follow.
     fn now(&self) -> Instant;
+
+    /// The time as the standard library names it: by it gates, and dialers,
+    /// that share a memory agree on when something was. A runtime whose clock
+    /// can be stopped says what that clock shows.
+    fn std_now(&self) -> StdInstant {
+        StdInstant::now()
+    }
 
     /// Starts an attempt, its first flight in hand, without waiting. A plain
     /// attempt takes nothing of the flight.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use headstart_core::Instant;
 use headstart_core::debounce::Config;
 use headstart_core::framing::token::{Header, Id};
 use headstart_core::framing::{Framing, LengthPrefix, NoiseHeader};
@@ -505,7 +506,10 @@ impl Gates {
 }
 
 fn builder() -> (Network, GateBuilder<Network>) {
-    let network = Network::new();
+    builder_on(Network::new())
+}
+
+fn builder_on(network: Network) -> (Network, GateBuilder<Network>) {
     let framing = Framing::noise(NoiseHeader::Len16);
     (network.clone(), Gate::builder_on(network, framing))
 }
@@ -538,6 +542,44 @@ fn p1_gates_that_share_claims_share_pairs() {
         })
         .collect();
     assert_eq!(gates.counts(), [3, 9, 0]);
+}
+
+/// What one clock calls now is long ago on another, and far ahead on a third.
+#[test]
+fn d1_p2_gates_that_share_claims_agree_on_the_time() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let (claims, window) = (claims(), Config::default().window);
+    let networks = [2 * HOUR, HOUR, 3 * HOUR].map(Instant::from_nanos);
+    let gates = Gates::new(networks.map(|now| {
+        let (network, builder) = builder_on(Network::at(now));
+        (network, builder.claims(claims.clone()))
+    }));
+    let pass = |time| {
+        for (network, _) in &gates.0 {
+            network.pass_to(network.now().saturating_add(time));
+            network.run().expect("the task rests");
+        }
+    };
+    let mut open = Vec::new();
+    for first in 0..3 {
+        let message = first as u8;
+        open.extend(gates.meet(first, message, true));
+        // Each joins by the clock of its pair.
+        for other in 0..3 {
+            pass(WINDOW_DEFAULT / 4);
+            assert!(gates.meet(other, message, false).is_none());
+        }
+    }
+    assert_eq!(gates.counts(), [3, 9, 0]);
+    pass(window - WINDOW_DEFAULT * 3);
+    for gate in 0..3 {
+        assert!(gates.meet(gate, 2, false).is_none());
+    }
+    assert_eq!(gates.counts(), [3, 9, 3]);
+    pass(WINDOW_DEFAULT * 3);
+    for gate in 0..3 {
+        assert_eq!(gates.meet(gate, 2, false).is_some(), gate == 0);
+    }
 }
 
 /// Numbers of two memories would meet in one directory.

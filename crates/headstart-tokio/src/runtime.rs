@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant as StdInstant;
 
 use headstart_core::Instant;
 use headstart_io::{Direction, Epoch, SystemRuntime, Timer};
@@ -38,8 +39,12 @@ impl SystemRuntime for Tokio {
     }
 
     fn now(&self) -> Instant {
+        self.epoch.instant(SystemRuntime::std_now(self))
+    }
+
+    fn std_now(&self) -> StdInstant {
         let _inside = self.handle.enter();
-        self.epoch.instant(TokioInstant::now().into_std())
+        TokioInstant::now().into_std()
     }
 
     fn stream(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use headstart_tokio::core::framing::token::{Header, Id};
 use headstart_tokio::{Dialer, Framing, Gate, Peer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 fn dialer() -> io::Result<Dialer> {
@@ -38,7 +39,7 @@ async fn an_exchange_works_on_a_paused_clock() -> io::Result<()> {
 async fn the_gates_patience_is_the_clocks() -> io::Result<()> {
     let gate = gate()?;
     let began = Instant::now();
-    let _silent = tokio::net::TcpStream::connect(gate.local_addr()).await?;
+    let _silent = TcpStream::connect(gate.local_addr()).await?;
     while gate.counters().timeouts == 0 {
         sleep(Duration::from_millis(100)).await;
         assert!(
@@ -48,6 +49,33 @@ async fn the_gates_patience_is_the_clocks() -> io::Result<()> {
         );
     }
     assert!(began.elapsed() >= Duration::from_secs(10));
+    Ok(())
+}
+
+/// Much time passes between their builds, on the paused clock alone.
+#[tokio::test(start_paused = true)]
+async fn d1_gates_beside_each_other_agree_on_the_time_of_a_paused_clock() -> io::Result<()> {
+    let older = gate()?;
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let younger = Gate::builder(Framing::token())?
+        .beside(&older)
+        .bind(([127, 0, 0, 1], 0).into())?;
+    let message = Header {
+        id: Id([7; 16]),
+        flight_len: 0,
+        resets_losers: true,
+    };
+    let mut first = TcpStream::connect(younger.local_addr()).await?;
+    first.write_all(&message.encode()).await?;
+    younger.accept().await?;
+    let mut copy = TcpStream::connect(older.local_addr()).await?;
+    copy.write_all(&message.encode()).await?;
+    let mut word = [0; 1];
+    tokio::select! {
+        admitted = older.accept() => panic!("admitted again: {admitted:?}"),
+        end = copy.read(&mut word) => assert!(end.is_err(), "{end:?}"),
+    }
+    assert_eq!(older.counters().duplicates, 1);
     Ok(())
 }
 

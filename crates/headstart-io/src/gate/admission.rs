@@ -52,8 +52,9 @@ impl<R: Runtime> Shared<R> {
             return let_in(message, Admission::Alone(copy));
         };
         let number = claims.number();
+        let claimed = self.clocks.to_shared(now);
         // Whoever observes the next copy finds the pair.
-        let found = claims.claim(now, &message, number, |verdict| match verdict {
+        let found = claims.claim(claimed, &message, number, |verdict| match verdict {
             Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
             Verdict::Duplicate { of, age, copies } => Found::Copy {
                 copy,

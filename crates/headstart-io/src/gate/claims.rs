@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant as StdInstant;
 
 use headstart_core::debounce::{
     Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
@@ -14,6 +15,8 @@ use headstart_core::time::Instant;
 
 use super::GateConfigError;
 use super::pairs::{Limits, Pairs};
+use crate::clocks::Clocks;
+use crate::epoch::Epoch;
 use crate::runtime::Runtime;
 use crate::sync::{Mutex, lock};
 
@@ -35,6 +38,7 @@ pub struct Claims {
 }
 
 struct Shared {
+    epoch: Epoch,
     secret: Secret,
     shards: Box<[Mutex<Debouncer>]>,
     next_number: AtomicU64,
@@ -62,6 +66,7 @@ impl Claims {
         let shards = shards.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         Ok(Self {
             shared: Arc::new(Shared {
+                epoch: Epoch::at(StdInstant::now()),
                 secret: Secret::from_bytes(&secret),
                 shards,
                 next_number: AtomicU64::new(0),
@@ -70,7 +75,15 @@ impl Claims {
         })
     }
 
-    /// Whether `message` is the first of its kind, and claims it if so.
+    /// The time on the clock of this memory, into which each gate translates
+    /// its own.
+    pub fn now(&self) -> Instant {
+        self.shared.epoch.instant(StdInstant::now())
+    }
+
+    /// Whether `message` is the first of its kind, and claims it if so. `now`
+    /// is on one clock for all who share this memory: on [its own](Self::now),
+    /// if gates do.
     pub fn observe(&self, now: Instant, message: &[u8], connection: u64) -> Verdict {
         self.claim(now, message, connection, |verdict| verdict)
     }
@@ -109,6 +122,11 @@ impl Claims {
             true => Ok(pairs),
             false => Err(GateConfigError::OtherBounds),
         }
+    }
+
+    /// The clock of a gate that shares this memory, and the memory's.
+    pub(super) fn clocks(&self, runtime: &impl Runtime) -> Clocks {
+        Clocks::compare(runtime, self.shared.epoch)
     }
 
     /// A number for a connection that none of those have who share this memory.

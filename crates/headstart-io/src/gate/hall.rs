@@ -13,6 +13,7 @@ use super::counters::Counts;
 use super::joined::Joined;
 use super::waiting::Bell;
 use super::{Admitted, GateEvent};
+use crate::clocks::Clocks;
 use crate::driver::Queue;
 use crate::places::{self, Place, Places};
 use crate::runtime::Runtime;
@@ -74,6 +75,8 @@ impl End {
 pub(super) struct Shared<R: Runtime> {
     pub(super) runtime: R,
     pub(super) settings: Settings<R>,
+    /// The runtime's clock, and that of the claims.
+    pub(super) clocks: Clocks,
     pub(super) counts: Arc<Counts>,
     pub(super) bell: Arc<Bell>,
     pub(super) hall: Mutex<Hall<R>>,
@@ -83,7 +86,9 @@ pub(super) struct Shared<R: Runtime> {
 
 impl<R: Runtime> Shared<R> {
     pub(super) fn new(runtime: R, settings: Settings<R>) -> Self {
+        let claims = settings.claims.as_ref();
         Self {
+            clocks: claims.map_or_else(Clocks::default, |claims| claims.clocks(&runtime)),
             runtime,
             settings,
             counts: Arc::default(),

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll};
+use std::time::Instant as StdInstant;
 
 use headstart_core::Instant;
 use headstart_core::race::{AttemptKind, Failure, FailureKind, Progress};
@@ -51,6 +52,11 @@ pub trait SystemRuntime: Clone + Debug + Send + Sync + Unpin + 'static {
 
     /// As [`Runtime::now`].
     fn now(&self) -> Instant;
+
+    /// As [`Runtime::std_now`].
+    fn std_now(&self) -> StdInstant {
+        StdInstant::now()
+    }
 
     /// Registers a stream, which is nonblocking.
     ///
@@ -149,6 +155,10 @@ impl<R: SystemRuntime> Runtime for R {
 
     fn now(&self) -> Instant {
         SystemRuntime::now(self)
+    }
+
+    fn std_now(&self) -> StdInstant {
+        SystemRuntime::std_now(self)
     }
 
     fn start(

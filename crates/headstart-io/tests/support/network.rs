@@ -132,8 +132,13 @@ impl Wake for Flag {
 
 impl Network {
     pub fn new() -> Self {
+        Self::at(Instant::from_nanos(1 << 40))
+    }
+
+    /// One whose clock shows this.
+    pub fn at(now: Instant) -> Self {
         Self(Arc::new(Mutex::new(State {
-            now: Instant::from_nanos(1 << 40),
+            now,
             task: None,
             task_waker: Arc::default(),
             arriving: VecDeque::new(),
