@@ -38,8 +38,9 @@ pub(crate) fn in_many_orders(test: impl Fn() + Copy + Send + Sync + 'static) {
 #[test]
 fn d1_d5_of_copies_that_come_at_once_one_is_first() {
     in_many_orders(|| {
+        // Enough for several shards.
         let config = Config {
-            capacity: 100,
+            capacity: 1000,
             ..Config::default()
         };
         let claims = Claims::new(config).expect("sane settings");

@@ -35,8 +35,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 const TICK: u64 = 1 << 20;
 /// Bodies of first messages that are said to be long.
 const LONG: usize = 5000;
-/// Shards of a gate's memory of first messages.
-const SHARDS: usize = 16;
 
 /// A broken rule: what was seen.
 pub type Verdict = Result<(), String>;
@@ -186,7 +184,7 @@ impl World {
             ..setup
         };
         let config = Config {
-            capacity: CLIENTS_MAX * SHARDS,
+            capacity: CLIENTS_MAX,
             window: Duration::MAX,
         };
         let gate = Gate::builder_on(network.clone(), framing.clone())
