@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use headstart::Framing;
+use headstart::core::debounce::Config;
 use headstart::core::framing::token::{Header, Id};
 use headstart::tokio::Gate;
+use headstart::{Claims, Framing};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing::Level;
 
@@ -176,6 +177,32 @@ fn main() {
     libtest_mimic::run(&arguments, vec![test]).exit();
 }
 
+/// Two gates that share a memory of one message are sent one each.
+fn force_one_out(runtime: &tokio::runtime::Runtime) {
+    let claims = Claims::new(Config {
+        capacity: 1,
+        ..Config::default()
+    });
+    let claims = claims.unwrap();
+    let gates = [8, 9].map(|number| {
+        let gate = runtime.block_on(async {
+            let builder = Gate::builder(Framing::token()).unwrap();
+            let builder = builder.claims(claims.clone());
+            builder.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+        });
+        let message = Header {
+            id: Id([number; 16]),
+            flight_len: 0,
+            resets_losers: true,
+        };
+        let mut stream = TcpStream::connect(gate.local_addr()).unwrap();
+        stream.write_all(&message.encode()).unwrap();
+        runtime.block_on(gate.accept()).unwrap();
+        gate
+    });
+    assert_eq!(gates.map(|gate| gate.counters().forced_out), [0, 1]);
+}
+
 fn a_gate_tells_what_it_counts_and_what_happens() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -238,6 +265,8 @@ fn a_gate_tells_what_it_counts_and_what_happens() {
         "headstart_gate_duplicates_total",
         "headstart_gate_malformed_total",
     ]);
+    force_one_out(&runtime);
+    told_once(&["headstart_gate_forced_out_total"]);
     #[cfg(target_os = "linux")]
     let told_of_pairs = pairs::are_told(&runtime);
     #[cfg(target_os = "linux")]

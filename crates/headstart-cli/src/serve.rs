@@ -162,6 +162,8 @@ pub(crate) struct Summary {
     /// First messages admitted.
     first: u64,
     duplicates: u64,
+    /// First messages that were forgotten before their time, to make room.
+    forced_out: u64,
     /// Messages by Fast Open that were kept open for copies, and those that
     /// were not for want of room.
     pairs: u64,
@@ -197,6 +199,7 @@ impl Summary {
             accepted: gate.accepted,
             first: gate.first,
             duplicates: gate.duplicates,
+            forced_out: gate.forced_out,
             pairs: gate.pairs,
             unpaired: gate.unpaired,
             joined: gate.joined,

@@ -544,6 +544,29 @@ fn p1_gates_that_share_claims_share_pairs() {
     assert_eq!(gates.counts(), [3, 9, 0]);
 }
 
+#[test]
+fn d2_each_gate_counts_what_it_forced_out() {
+    let claims = Claims::new(Config {
+        capacity: 1,
+        ..Config::default()
+    });
+    let claims = claims.expect("settings in range");
+    let gates = Gates::new((0..2).map(|_| {
+        let (network, builder) = builder();
+        (network, builder.claims(claims.clone()))
+    }));
+    let forced_out = || [0, 1].map(|gate| gates.0[gate].1.counters().forced_out);
+    for (gate, message, told) in [(0, 1, [0, 0]), (1, 1, [0, 0]), (1, 2, [0, 1])] {
+        gates.meet(gate, message, false);
+        assert_eq!(forced_out(), told);
+    }
+    for message in [3, 4] {
+        gates.meet(0, message, false);
+    }
+    assert_eq!(forced_out(), [2, 1]);
+    assert_eq!(claims.stats().forced_out, 3);
+}
+
 /// What one clock calls now is long ago on another, and far ahead on a third.
 #[test]
 fn d1_p2_gates_that_share_claims_agree_on_the_time() {

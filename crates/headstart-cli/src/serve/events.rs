@@ -289,6 +289,7 @@ impl Summary {
              {malformed} malformed, {timeouts} timed out, {closed} closed early"
         );
         for (count, what) in [
+            (self.forced_out, "forgotten before their time"),
             (self.unpaired, "not paired for want of room"),
             (self.evicted, "evicted"),
             (self.accept_errors, "failed accepts"),

@@ -54,14 +54,17 @@ impl<R: Runtime> Shared<R> {
         let number = claims.number();
         let claimed = self.clocks.to_shared(now);
         // Whoever observes the next copy finds the pair.
-        let found = claims.claim(claimed, &message, number, |verdict| match verdict {
-            Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
-            Verdict::Duplicate { of, age, copies } => Found::Copy {
-                copy,
-                of: self.settings.pairs.as_ref().and_then(|p| p.find(of)),
-                age,
-                copies,
-            },
+        let found = claims.claim(claimed, &message, number, |seen| {
+            self.counts.forced_out.add(seen.forced_out);
+            match seen.verdict {
+                Verdict::First => Found::First(self.keep_open(copy, via, &message, number, now)),
+                Verdict::Duplicate { of, age, copies } => Found::Copy {
+                    copy,
+                    of: self.settings.pairs.as_ref().and_then(|p| p.find(of)),
+                    age,
+                    copies,
+                },
+            }
         });
         match found {
             Found::First(admission) => let_in(message, admission),

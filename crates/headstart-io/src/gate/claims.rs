@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant as StdInstant;
 
 use headstart_core::debounce::{
-    Config, ConfigError, Debouncer, SECRET_LEN, Secret, Stats, Verdict,
+    Config, ConfigError, Debouncer, Digest, SECRET_LEN, Secret, Stats, Verdict,
 };
 use headstart_core::time::Instant;
 
@@ -44,6 +44,33 @@ pub const CLAIMS_DEFAULT: usize = 1 << 18;
 #[derive(Clone)]
 pub struct Claims {
     shared: Arc<Shared>,
+}
+
+/// What became of a message that was observed.
+pub(super) struct Seen {
+    pub(super) verdict: Verdict,
+    /// Messages that were forgotten before their time, to make room for it.
+    pub(super) forced_out: u64,
+}
+
+impl Seen {
+    fn by(shard: &mut Debouncer, now: Instant, digest: Digest, connection: u64) -> Self {
+        let before = shard.stats().forced_out;
+        Self {
+            verdict: shard.observe(now, digest, connection),
+            forced_out: shard.stats().forced_out.wrapping_sub(before),
+        }
+    }
+}
+
+impl Default for Seen {
+    /// The first, where nothing is remembered.
+    fn default() -> Self {
+        Self {
+            verdict: Verdict::First,
+            forced_out: 0,
+        }
+    }
 }
 
 struct Shared {
@@ -95,7 +122,7 @@ impl Claims {
     /// is on one clock for all who share this memory: on [its own](Self::now),
     /// if gates do.
     pub fn observe(&self, now: Instant, message: &[u8], connection: u64) -> Verdict {
-        self.claim(now, message, connection, |verdict| verdict)
+        self.claim(now, message, connection, |seen| seen.verdict)
     }
 
     /// As [`observe`](Self::observe), and acts on it before anybody else can
@@ -105,16 +132,16 @@ impl Claims {
         now: Instant,
         message: &[u8],
         connection: u64,
-        act: impl FnOnce(Verdict) -> T,
+        act: impl FnOnce(Seen) -> T,
     ) -> T {
         let digest = self.shared.secret.digest(message);
         let shards = &self.shared.shards;
         match shards.get(digest.shard(shards.len())) {
             Some(shard) => {
                 let mut shard = lock(shard);
-                act(shard.observe(now, digest, connection))
+                act(Seen::by(&mut shard, now, digest, connection))
             }
-            None => act(Verdict::First),
+            None => act(Seen::default()),
         }
     }
 

@@ -35,6 +35,9 @@ impl Counter {
     }
 
     pub(super) fn add(&self, more: u64) {
+        if more == 0 {
+            return;
+        }
         self.value.fetch_add(more, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!(self.name).increment(more);
@@ -52,10 +55,6 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct GateCounters {
             $($(#[doc = $doc])* pub $name: u64,)+
-            /// First messages that were forgotten before their time, to make
-            /// room, by all gates that share the memory: if this grows, it is
-            /// too small.
-            pub forced_out: u64,
         }
 
         #[derive(Debug)]
@@ -74,8 +73,8 @@ macro_rules! counters {
 
         impl Counts {
             /// The numbers now.
-            pub(super) fn snapshot(&self, forced_out: u64) -> GateCounters {
-                GateCounters { $($name: self.$name.get(),)+ forced_out }
+            pub(super) fn snapshot(&self) -> GateCounters {
+                GateCounters { $($name: self.$name.get(),)+ }
             }
         }
     };
@@ -88,6 +87,10 @@ counters! {
     first,
     /// Copies of first messages, reset.
     duplicates,
+    /// First messages that were forgotten before their time, to make room for
+    /// those of this gate: if this grows, their memory is too small. What other
+    /// gates that share it forced out, they count.
+    forced_out,
     /// First messages by Fast Open that were kept open for copies.
     pairs,
     /// First messages by Fast Open that were not, as there were too many.

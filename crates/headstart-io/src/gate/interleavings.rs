@@ -75,7 +75,7 @@ fn p2_of_copies_that_come_at_once_one_is_let_in_and_all_are_joined() {
             .map(|gate| gate.join().expect("no panic"))
             .collect();
         let counted = |count: fn(&GateCounters) -> u64| -> u64 {
-            let counters = gates.iter().map(|gate| gate.counts.snapshot(0));
+            let counters = gates.iter().map(|gate| gate.counts.snapshot());
             counters.map(|counters| count(&counters)).sum()
         };
         assert_eq!(counted(|counters| counters.first), 1);

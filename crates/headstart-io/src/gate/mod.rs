@@ -120,8 +120,7 @@ impl<R: Runtime> Gate<R> {
 
     /// What the gate has done so far.
     pub fn counters(&self) -> GateCounters {
-        let forced_out = self.claims().map_or(0, |claims| claims.stats().forced_out);
-        self.shared.counts.snapshot(forced_out)
+        self.shared.counts.snapshot()
     }
 
     /// Whether copies of a message that came by Fast Open are joined.
