@@ -225,6 +225,52 @@ fn an_answer_to_a_refused_upload_is_heard() {
 }
 
 #[test]
+fn a_server_hears_that_its_client_has_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let listen = ["--json", "--listen", "127.0.0.1:0", "--to"];
+    let gate = Server::spawn(headstart(&[&["gate"], &listen[..], &[&to]].concat()));
+    let forward = headstart(&[&["forward"], &listen[..], &[&gate.address]].concat());
+    let forward = Server::spawn(forward);
+    let mut stream = TcpStream::connect(&forward.address).unwrap();
+    stream.write_all(b"stream").unwrap();
+    let (mut behind, _) = listener.accept().unwrap();
+    behind.write_all(b"event").unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    // With nothing unread: by FIN, as one that may yet be spoken to.
+    drop(stream);
+    let events = (0..250)
+        .take_while(|_| {
+            sleep(Duration::from_millis(20));
+            behind.write_all(b"event").is_ok()
+        })
+        .count();
+    assert!(events < 250, "the server was never told");
+    for server in [forward, gate] {
+        let summary = summary(server, Signal::SIGTERM);
+        assert_eq!(summary["broken"], 1, "{summary}");
+    }
+}
+
+#[test]
+fn an_upload_that_was_cut_off_does_not_end_well() {
+    let (gate, listener) = gate(&[]);
+    let mut stream = client(&gate.address);
+    let mut behind = serve(&listener);
+    stream.set_write_timeout(Some(WHILE)).unwrap();
+    while stream.write(&[0; 64 * 1024]).is_ok() {}
+    reset(stream);
+    sleep(WHILE);
+    // Its reset is found by this, not by reading on.
+    behind.write_all(b"answer").unwrap();
+    sleep(WHILE);
+    let error = behind.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let summary = summary(gate, Signal::SIGTERM);
+    assert_eq!(summary["broken"], 1, "{summary}");
+}
+
+#[test]
 fn open_connections_end_before_it_does() {
     let (gate, listener) = gate(&[]);
     let mut stream = client(&gate.address);

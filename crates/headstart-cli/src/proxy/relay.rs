@@ -19,7 +19,9 @@ const CHUNK_SIZE: usize = 64 * 1024;
 const STALLED: u8 = 3;
 /// How often connections look after themselves.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a client that is refused may go on, so that it hears why.
+/// How long a side may go on whose bytes the other refuses: a client, so that it
+/// hears why, and to the server, so that it gets what the client said before it
+/// went.
 const LINGER: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -93,9 +95,10 @@ pub(super) struct Relayed {
     pub(super) down: u64,
 }
 
-/// Relays until both sides have ended, each half by itself. If one breaks, so
-/// does the other; but who refuses bytes may still have something to say. Every
-/// second, and at the end, `tell` is told what was relayed so far.
+/// Relays between a client and a server until both have ended, each half by
+/// itself. If one breaks, so does the other; but who refuses bytes may still
+/// have something to say. Every second, and at the end, `tell` is told what was
+/// relayed so far.
 pub(super) async fn relay<A: End, B: End>(
     a: &mut A,
     b: &mut B,
@@ -104,7 +107,7 @@ pub(super) async fn relay<A: End, B: End>(
 ) -> io::Result<()> {
     let (mut up, mut down) = (Half::default(), Half::default());
     let mut stop = pin!(stop);
-    let mut lingering = pin!(sleep(LINGER));
+    let (mut lingering, mut lingers) = (pin!(sleep(LINGER)), false);
     let mut look = pin!(sleep(LOOK));
     let result = poll_fn(|cx| {
         if stop.as_mut().poll(cx).is_ready() {
@@ -116,29 +119,32 @@ pub(super) async fn relay<A: End, B: End>(
             tell(Relayed::of(&up, &down));
             look.as_mut().reset(Instant::now() + LOOK);
         }
-        let heard = up.poll(cx, a, b);
-        let told = down.poll(cx, b, a)?.is_ready();
+        let heard = up.poll(cx, a, b, down.refused);
+        let told = down.poll(cx, b, a, false)?.is_ready();
         let heard = match heard {
             // Who resets a connection of which it has all has lost nothing: wrk
             // and others end so.
-            Poll::Ready(Err(_)) if told => {
+            Poll::Ready(Err(_)) if told && !down.refused => {
                 a.spoil();
                 b.spoil();
                 true
             }
             heard => heard?.is_ready(),
         };
-        if told && !heard && up.is_refused() {
-            if !up.lingers {
-                up.lingers = true;
-                lingering.as_mut().reset(Instant::now() + LINGER);
-            }
-            return lingering.as_mut().poll(cx).map(Ok);
+        let result = match (heard, told) {
+            (true, true) => return Poll::Ready(Ok(())),
+            // The client has said all and takes nothing: nobody is there.
+            (true, false) if down.refused => return Poll::Ready(Err(gone())),
+            (false, _) if down.refused => Err(gone()),
+            (false, true) if up.refused => Ok(()),
+            _ => return Poll::Pending,
+        };
+        if !lingers {
+            lingers = true;
+            lingering.as_mut().reset(Instant::now() + LINGER);
         }
-        match heard && told {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
-        }
+        ready!(lingering.as_mut().poll(cx));
+        Poll::Ready(result)
     })
     .await;
     tell(Relayed::of(&up, &down));
@@ -166,11 +172,12 @@ struct Half {
     taken: usize,
     bytes: u64,
     dirty: bool,
-    lingers: bool,
+    /// It was refused, now or before its end.
+    refused: bool,
     state: State,
 }
 
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 enum State {
     #[default]
     Open,
@@ -188,23 +195,26 @@ enum Broken {
 }
 
 impl Half {
-    fn is_refused(&self) -> bool {
-        self.state == State::Refused
-    }
-
-    /// Ready when it has come to its end; an error breaks both ways.
+    /// Ready when it has come to its end; an error breaks both ways. Of one who
+    /// `is_gone`, by refusing the other way, an end may be that of a reset: it is
+    /// not passed on as if all had been said.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut impl End,
         to: &mut impl End,
+        is_gone: bool,
     ) -> Poll<io::Result<()>> {
         loop {
             self.state = match self.state {
                 State::Open => match ready!(self.poll_copy(cx, from, to)) {
+                    Ok(()) if is_gone => return Poll::Ready(Err(gone())),
                     Ok(()) => State::Ending,
                     Err(Broken::Read(error)) => return Poll::Ready(Err(error)),
-                    Err(Broken::Write) => State::Refused,
+                    Err(Broken::Write) => {
+                        self.refused = true;
+                        State::Refused
+                    }
                 },
                 State::Ending => {
                     // Whoever has gone has nothing left to be told.
@@ -269,6 +279,11 @@ impl Half {
             }
         }
     }
+}
+
+/// The client takes nothing any more, though there was more for it.
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")
 }
 
 /// Reads into the thread's chunk, and gives `take` what came; how much it was.
