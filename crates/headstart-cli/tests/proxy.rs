@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
@@ -276,17 +276,21 @@ fn open_connections_end_before_it_does() {
     let mut stream = client(&gate.address);
     let mut behind = serve(&listener);
     kill(gate.pid(), Signal::SIGTERM).unwrap();
-    let address: SocketAddr = gate.address.parse().unwrap();
-    let refused = || TcpStream::connect(address).is_err();
-    let waited = (0..100).any(|_| {
-        sleep(Duration::from_millis(20));
-        refused()
-    });
-    assert!(waited, "it still listens");
+    until_refused(&gate);
     behind.write_all(b"answer").unwrap();
     stream.read_exact(&mut [0; 6]).unwrap();
     drop((stream, behind));
     assert_eq!(gate.expect("summary")["broken"], 0);
+}
+
+/// Waits until nobody listens there any more.
+fn until_refused(server: &Server) {
+    let address: SocketAddr = server.address.parse().unwrap();
+    let refused = (0..100).any(|_| {
+        sleep(Duration::from_millis(20));
+        TcpStream::connect(address).is_err()
+    });
+    assert!(refused, "it still listens");
 }
 
 #[test]
@@ -316,6 +320,58 @@ fn no_more_connections_than_allowed() {
     drop((first, behind));
     listener.set_nonblocking(false).unwrap();
     serve(&listener);
+}
+
+#[test]
+fn threads_with_less_room_than_there_are_of_them_answer_everybody() {
+    let (gate, listener) = gate(&["--threads", "4", "--connections", "2"]);
+    for _ in 0..16 {
+        let mut stream = client(&gate.address);
+        serve(&listener).write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    // Who waits for room gets it, whichever thread it waits at.
+    let mut streams: Vec<_> = (0..16).map(|_| client(&gate.address)).collect();
+    let [mut one, mut other] = [serve(&listener), serve(&listener)];
+    listener.set_nonblocking(true).unwrap();
+    sleep(WHILE);
+    assert!(listener.accept().is_err(), "more than are allowed");
+    listener.set_nonblocking(false).unwrap();
+    for behind in [&mut one, &mut other] {
+        behind.write_all(b"x").unwrap();
+    }
+    drop((one, other));
+    let serving = thread::spawn(move || {
+        for _ in 2..16 {
+            serve(&listener).write_all(b"x").unwrap();
+        }
+    });
+    answered_one_by_one(&mut streams);
+    serving.join().unwrap();
+}
+
+/// Waits for a byte of each answer, in whichever order they come; who has it
+/// goes.
+fn answered_one_by_one(streams: &mut Vec<TcpStream>) {
+    let began = Instant::now();
+    while !streams.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{} hang", streams.len());
+        streams.retain_mut(|stream| {
+            stream
+                .set_read_timeout(Some(Duration::from_millis(5)))
+                .unwrap();
+            match stream.read(&mut [0]) {
+                Ok(read) => {
+                    assert_eq!(read, 1, "an end without an answer");
+                    false
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    true
+                }
+            }
+        });
+    }
 }
 
 #[test]

@@ -131,10 +131,15 @@ fn opener(
 /// Admits connections until no more are wanted, and lets those that are open
 /// come to their end.
 async fn accept(gate: &Gate, service: &Service, backend: &Arc<Backend>) -> io::Result<()> {
-    while let Some(guest) = service.room().await {
+    loop {
         let admitted = tokio::select! {
             admitted = gate.accept() => admitted?,
             () = service.draining() => break,
+        };
+        // Only now: gates that share a port are given connections by the system,
+        // whether they have room for them or not.
+        let Some(guest) = service.room().await else {
+            break;
         };
         tokio::spawn(backend.clone().serve(admitted, gate.local_addr(), guest));
     }
