@@ -294,6 +294,51 @@ fn until_refused(server: &Server) {
 }
 
 #[test]
+fn who_waits_for_room_when_it_ends_is_answered() {
+    let (gate, listener) = gate(&["--connections", "2"]);
+    let mut streams: Vec<_> = (0..12).map(|_| client(&gate.address)).collect();
+    let first = [serve(&listener), serve(&listener)];
+    sleep(WHILE);
+    kill(gate.pid(), Signal::SIGTERM).unwrap();
+    until_refused(&gate);
+    let serving = thread::spawn(move || {
+        for mut behind in first {
+            behind.write_all(b"x").unwrap();
+        }
+        for _ in 2..12 {
+            serve(&listener).write_all(b"x").unwrap();
+        }
+    });
+    answered_one_by_one(&mut streams);
+    serving.join().unwrap();
+    let summary = gate.expect("summary");
+    assert_eq!(
+        (&summary["connections"], &summary["broken"]),
+        (&12.into(), &0.into()),
+        "{summary}"
+    );
+}
+
+#[test]
+fn who_waits_for_room_in_vain_is_reset_and_counted() {
+    let (gate, listener) = gate(&["--connections", "2", "--drain", "0.5"]);
+    let streams: Vec<_> = (0..12).map(|_| client(&gate.address)).collect();
+    let _first = [serve(&listener), serve(&listener)];
+    sleep(WHILE);
+    kill(gate.pid(), Signal::SIGTERM).unwrap();
+    for mut stream in streams {
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let summary = gate.expect("summary");
+    assert_eq!(
+        (&summary["connections"], &summary["broken"]),
+        (&12.into(), &12.into()),
+        "{summary}"
+    );
+}
+
+#[test]
 fn a_second_signal_cuts_connections_off() {
     let (gate, listener) = gate(&[]);
     let mut stream = client(&gate.address);

@@ -99,13 +99,13 @@ pub(crate) struct ForwardArgs {
 /// Arguments of both.
 #[derive(Args, Debug)]
 pub(super) struct ServiceArgs {
-    /// Most connections at once; more wait in the listen queue
+    /// Most connections at once; more wait
     #[arg(long, value_name = "N", default_value_t = 10_000,
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
     pub(super) connections: u32,
 
-    /// How long open connections may go on after SIGTERM or SIGINT; a second
-    /// signal ends them at once
+    /// How long connections that are open, or wait, may go on after SIGTERM or
+    /// SIGINT; a second signal ends them at once
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = duration)]
     pub(super) drain: Duration,
 

@@ -136,10 +136,15 @@ fn dialer(args: &ForwardArgs, kept: Option<&Kept>) -> io::Result<Dialer> {
 
 /// Accepts connections until no more are wanted; nobody listens then.
 async fn accept(listener: TcpListener, service: Service, far: Arc<Far>) {
-    while let Some(guest) = service.room().await {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = service.draining() => break,
+    loop {
+        let next = async { Some((service.room().await?, listener.accept().await)) };
+        let next = tokio::select! {
+            biased;
+            () = service.draining() => None,
+            next = next => next,
+        };
+        let Some((guest, accepted)) = next else {
+            return;
         };
         match accepted {
             Ok((client, address)) => {

@@ -128,26 +128,44 @@ fn opener(
     }
 }
 
-/// Admits connections until no more are wanted, and lets those that are open
-/// come to their end.
+/// Serves who is admitted until no more are wanted, and then those that were
+/// admitted before; lets what is open come to its end.
 async fn accept(gate: &Gate, service: &Service, backend: &Arc<Backend>) -> io::Result<()> {
+    let drained = async {
+        service.draining().await;
+        tokio::select! {
+            () = gate.close() => service.drained().await,
+            () = service.drained() => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        Err(error) = serve_all(gate, service, backend) => Err(error),
+        () = drained => Ok(()),
+    }
+}
+
+/// Serves until nobody will be admitted any more: an error unless the gate was
+/// to close.
+async fn serve_all(gate: &Gate, service: &Service, backend: &Arc<Backend>) -> io::Result<()> {
     loop {
-        let admitted = tokio::select! {
-            admitted = gate.accept() => admitted?,
-            () = service.draining() => break,
+        let admitted = match gate.accept().await {
+            Ok(admitted) => admitted,
+            Err(_) if service.is_draining() => return Ok(()),
+            Err(error) => return Err(error),
         };
         // Only now: gates that share a port are given connections by the system,
         // whether they have room for them or not.
-        let Some(guest) = service.room().await else {
-            break;
-        };
-        tokio::spawn(backend.clone().serve(admitted, gate.local_addr(), guest));
+        match service.room().await {
+            Some(guest) => {
+                tokio::spawn(backend.clone().serve(admitted, gate.local_addr(), guest));
+            }
+            None => {
+                admitted.stream.spoil();
+                service.turned_away(admitted.peer);
+            }
+        }
     }
-    tokio::select! {
-        () = gate.close() => service.drained().await,
-        () = service.drained() => {}
-    }
-    Ok(())
 }
 
 /// The server behind the gate.

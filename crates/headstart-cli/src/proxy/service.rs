@@ -36,7 +36,8 @@ enum Phase {
 pub(super) struct Service {
     phase: watch::Receiver<Phase>,
     room: Arc<Semaphore>,
-    most: u32,
+    /// Each connection that is open, or waits for room, is subscribed.
+    open: watch::Sender<()>,
     /// Who is dialled, for the log.
     to: Arc<Server>,
     totals: Arc<Totals>,
@@ -65,6 +66,7 @@ struct Totals {
 pub(super) struct Guest {
     service: Service,
     _room: OwnedSemaphorePermit,
+    _open: watch::Receiver<()>,
 }
 
 impl Service {
@@ -75,7 +77,7 @@ impl Service {
             room: Arc::new(Semaphore::new(
                 usize::try_from(args.connections).unwrap_or(usize::MAX),
             )),
-            most: args.connections,
+            open: watch::Sender::new(()),
             to: Arc::new(to.clone()),
             totals: Arc::default(),
         };
@@ -87,16 +89,30 @@ impl Service {
         (service, ending)
     }
 
-    /// Waits for room for one more connection; `None` when no more are wanted.
+    /// Waits for room for one more connection, which counts as open meanwhile;
+    /// `None` when all are cut off.
     pub(super) async fn room(&self) -> Option<Guest> {
+        let open = self.open.subscribe();
         tokio::select! {
             biased;
-            () = self.draining() => None,
+            () = self.reached(Phase::Over) => None,
             room = self.room.clone().acquire_owned() => Some(Guest {
                 service: self.clone(),
                 _room: room.ok()?,
+                _open: open,
             }),
         }
+    }
+
+    /// Counts a connection that was cut off before there was room for it.
+    pub(super) fn turned_away(&self, address: SocketAddr) {
+        self.totals.connection();
+        self.totals.broke();
+        tracing::info!(client = %address, "broken: no room before the end");
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
     }
 
     /// Ready when no more connections are wanted.
@@ -107,7 +123,7 @@ impl Service {
     /// Waits until no connection is open, or all are cut off.
     pub(super) async fn drained(&self) {
         tokio::select! {
-            _ = self.room.acquire_many(self.most) => {}
+            () = self.open.closed() => {}
             () = async {
                 self.reached(Phase::Over).await;
                 tokio::time::sleep(CUT_OFF).await;
@@ -131,9 +147,8 @@ impl Guest {
         server: &mut B,
     ) -> io::Result<()> {
         let totals = &self.service.totals;
-        metrics::counter!(telemetry::CONNECTIONS).increment(1);
+        totals.connection();
         metrics::gauge!(telemetry::OPEN).increment(1.0);
-        totals.connections.fetch_add(1, Ordering::Relaxed);
         let mut relayed = Relayed::default();
         let over = self.service.reached(Phase::Over);
         let result = relay(client, server, over, |now| {
@@ -147,8 +162,7 @@ impl Guest {
             Ok(()) => tracing::info!(client = %address, up, down, "relayed"),
             Err(error) if !server.was_reached() => self.not_dialled(error),
             Err(error) => {
-                totals.broken.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!(telemetry::BROKEN).increment(1);
+                totals.broke();
                 tracing::info!(client = %address, up, down, %error, "broken");
             }
         }
@@ -165,6 +179,16 @@ impl Guest {
 }
 
 impl Totals {
+    fn connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(telemetry::CONNECTIONS).increment(1);
+    }
+
+    fn broke(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!(telemetry::BROKEN).increment(1);
+    }
+
     /// So many more bytes were relayed.
     fn count(&self, up: u64, down: u64) {
         self.up.fetch_add(up, Ordering::Relaxed);
