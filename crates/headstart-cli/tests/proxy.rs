@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -436,6 +437,53 @@ fn several_threads_share_a_port_and_what_they_know() {
     assert_eq!(answered, 1);
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "a copy was let through");
+}
+
+#[test]
+fn a_port_is_not_shared_with_another_gate() {
+    for threads in ["1", "2"] {
+        let (gate, listener) = gate(&["--threads", threads]);
+        let to = listener.local_addr().unwrap().to_string();
+        for other in ["1", "2"] {
+            let mut second = beside(&gate.address, &to, other);
+            let second = second.stdout(Stdio::null()).stderr(Stdio::piped());
+            let (status, complaint) = common::wait(second.spawn().unwrap());
+            assert_eq!(status.code(), Some(1), "{complaint}");
+            assert!(complaint.contains("in use"), "{complaint}");
+        }
+        // The first is none the worse.
+        let mut stream = client(&gate.address);
+        serve(&listener).write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+}
+
+#[test]
+fn a_port_is_taken_over_from_a_gate_that_drains() {
+    for threads in ["1", "2"] {
+        let (old, listener) = gate(&["--threads", threads]);
+        let to = listener.local_addr().unwrap().to_string();
+        let mut early = client(&old.address);
+        let mut behind = serve(&listener);
+        kill(old.pid(), Signal::SIGTERM).unwrap();
+        until_refused(&old);
+        let new = Server::spawn(beside(&old.address, &to, threads));
+        for _ in 0..8 {
+            let mut stream = client(&new.address);
+            serve(&listener).write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        }
+        behind.write_all(b"x").unwrap();
+        early.read_exact(&mut [0]).unwrap();
+        drop((early, behind));
+        assert_eq!(old.expect("summary")["broken"], 0);
+    }
+}
+
+/// A gate at this very address, on so many threads.
+fn beside(address: &str, to: &str, threads: &str) -> Command {
+    let places = ["--listen", address, "--to", to, "--threads", threads];
+    headstart(&[&["gate", "--json", "--framing", "length"], &places[..]].concat())
 }
 
 #[test]

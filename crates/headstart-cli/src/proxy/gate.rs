@@ -1,12 +1,12 @@
 //! `headstart gate`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use headstart_tokio::{Admitted, Gate, ListenOptions, Options};
+use headstart_tokio::{Admitted, Gate, ListenOptions, Options, QueueLen};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -63,11 +63,18 @@ fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result
         timeout: args.connect_timeout,
         header: args.proxy_protocol,
     });
+    let held = (args.threads > 1).then(|| hold(args.listen)).transpose();
+    let mut held = held.map_err(stop)?;
     let mut first: Option<Arc<Gate>> = None;
     let mut threads = Vec::new();
     for number in 0..args.threads {
         let (ready, is_ready) = mpsc::channel();
-        let open = opener(args, first.as_deref());
+        let address = match (&first, &held) {
+            (Some(first), _) => first.local_addr(),
+            (None, Some(held)) => held.local_addr().map_err(stop)?,
+            (None, None) => args.listen,
+        };
+        let open = opener(args, address);
         let (service, backend, beside) = (service.clone(), backend.clone(), first.clone());
         let accepting = move || {
             runtime()?.block_on(async move {
@@ -90,6 +97,8 @@ fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result
             .and_then(|gate| gate);
         let gate = gate.map_err(stop)?;
         if first.is_none() {
+            // Before anybody is told: whoever comes to it is not heard.
+            held = None;
             let fast_open = gate.fast_open();
             if !fast_open.is_on() && !args.admission.no_fast_open {
                 complain(
@@ -106,12 +115,41 @@ fn start(args: &GateArgs, service: &Service) -> Result<Vec<JoinHandle<io::Result
     Ok(threads)
 }
 
+/// Listens alone, which fails where anybody else listens, until the first gate
+/// does. A port that is shared is shared with other processes too, and they know
+/// nothing of what is admitted here: each would admit a message once more.
+fn hold(address: SocketAddr) -> io::Result<TcpListener> {
+    let options = ListenOptions::new().fast_open(QueueLen::Off);
+    let alone = headstart_socket::listen(address, &options)?.listener;
+    // Now that nobody else can: the gates that are opened here.
+    let_share(&alone)?;
+    Ok(alone)
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+fn let_share(listener: &TcpListener) -> io::Result<()> {
+    headstart_socket::socket2::SockRef::from(listener).set_reuse_port(true)
+}
+
+/// There are no shared ports here.
+#[cfg(any(
+    not(unix),
+    target_os = "solaris",
+    target_os = "illumos",
+    target_os = "cygwin"
+))]
+fn let_share(_listener: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// How a thread opens its gate: beside the first, if it is not the first.
 fn opener(
     args: &GateArgs,
-    first: Option<&Gate>,
+    address: SocketAddr,
 ) -> impl FnOnce(Option<Arc<Gate>>) -> io::Result<Gate> + Send + 'static {
-    let address = first.map_or(args.listen, Gate::local_addr);
     let options = ListenOptions::new()
         .fast_open(args.admission.queue())
         .reuse_port(args.threads > 1)
