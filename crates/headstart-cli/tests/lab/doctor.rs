@@ -24,13 +24,14 @@ const RTT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The ways to set a host up wrong.
-const WRONG: [(&str, fn()); 21] = [
+const WRONG: [(&str, fn()); 22] = [
     ("client_switch_is_off", client_switch_is_off),
     ("server_switch_is_off", server_switch_is_off),
     ("clients_asked_in_vain", clients_asked_in_vain),
     ("data_is_sent_without_cookie", data_is_sent_without_cookie),
     ("data_is_taken_without_cookie", data_is_taken_without_cookie),
     ("all_listeners_do_fast_open", all_listeners_do_fast_open),
+    ("remedies_agree", remedies_agree),
     ("syn_cookies_always", syn_cookies_always),
     (
         "what_was_wrong_leaves_no_trace",
@@ -197,6 +198,23 @@ fn bits(bits: u32, status: &str, name: &str, follow: &[&str]) {
     lab.server().set_fast_open(bits).unwrap();
     let remedy = "sysctl -w net.ipv4.tcp_fastopen=3";
     Report::of(lab.server(), &[]).only(status, name, remedy, follow);
+}
+
+/// Typed one after the other, they mend all that is wrong.
+fn remedies_agree() {
+    for bits in [0x0, 0x607] {
+        let lab = lab();
+        let host = lab.server();
+        host.set_fast_open(bits).unwrap();
+        for command in Report::of(host, &[]).commands() {
+            if command.contains("net.ipv4.tcp_fastopen=") {
+                let type_it = || Command::new("sh").args(["-c", &command]).output().unwrap();
+                let typed = host.run(type_it).unwrap();
+                assert!(typed.status.success(), "{typed:?}");
+            }
+        }
+        Report::of(host, &[]).is_clean();
+    }
 }
 
 fn syn_cookies_always() {
@@ -489,6 +507,14 @@ impl Report {
         finding
     }
 
+    /// What is to be typed where the doctor ran.
+    fn commands(&self) -> Vec<String> {
+        let remedies = self.findings.iter().flat_map(remedies_of);
+        let now = remedies.filter(|remedy| remedy["place"] == "now");
+        now.map(|remedy| remedy["command"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Everything is as it should be, and could be seen.
     fn is_clean(&self) {
         let odd: Vec<_> = self
@@ -504,9 +530,8 @@ impl Report {
         let finding = self.get(name);
         assert_eq!(finding["status"], status, "{finding:#}");
         assert!(!finding["why"].as_str().unwrap().is_empty(), "{finding:#}");
-        let remedies = finding["remedies"].as_array().unwrap();
         let mends = |one: &Value| one["command"].as_str().unwrap().contains(remedy);
-        assert!(remedies.iter().any(mends), "{finding:#}");
+        assert!(remedies_of(finding).iter().any(mends), "{finding:#}");
     }
 
     /// There is this finding, and no other but those that follow from it.
@@ -519,6 +544,10 @@ impl Report {
         let others: Vec<_> = self.findings.iter().filter(is_other).collect();
         assert!(others.is_empty(), "{others:#?}");
     }
+}
+
+fn remedies_of(finding: &Value) -> &[Value] {
+    finding["remedies"].as_array().unwrap()
 }
 
 fn lab() -> Lab {

@@ -26,8 +26,6 @@ pub(super) fn findings(port: Option<u16>) -> Vec<Finding> {
 
 fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
     let value = format!("{FAST_OPEN} = {:#x}", bits.bits());
-    let with = |bit: u32| (bits.bits() | bit).to_string();
-    let without = |bit: u32| (bits.bits() & !bit).to_string();
     let mut findings = vec![
         match bits.client() {
             true => Finding::ok("client-switch", format!("this side may dial with Fast Open ({value})")),
@@ -36,7 +34,7 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
                 format!("this side may not dial with Fast Open: {value} lacks 0x1"),
                 "Every dial is plain; asking for Fast Open fails with EOPNOTSUPP.",
             )
-            .set(FAST_OPEN, &with(0x1)),
+            .set(FAST_OPEN, &mended(bits)),
         },
         match bits.server() {
             true => Finding::ok("server-switch", format!("listeners may accept Fast Open ({value})")),
@@ -46,7 +44,7 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
                 "Setting the option on a listener succeeds all the same, and clients get no cookie. \
                  Needed where this namespace has a server; a client alone does without.",
             )
-            .set(FAST_OPEN, &with(0x2)),
+            .set(FAST_OPEN, &mended(bits)),
         },
     ];
     if bits.client_without_cookie() {
@@ -56,7 +54,7 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
             "Servers throw it away unless they are set to take it, and the data in the SYN is \
              then sent twice. No cookie is asked for, so Fast Open never begins.",
         );
-        findings.push(finding.set(FAST_OPEN, &without(0x4)));
+        findings.push(finding.set(FAST_OPEN, &mended(bits)));
     }
     if bits.server_without_cookie() {
         let finding = Finding::problem(
@@ -65,7 +63,7 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
             "Whoever forges a source address has this machine send answers there: an amplification \
              attack (RFC 7413 section 5.1). And clients get no cookie then, so Fast Open never begins.",
         );
-        findings.push(finding.set(FAST_OPEN, &without(0x200)));
+        findings.push(finding.set(FAST_OPEN, &mended(bits)));
     }
     if bits.all_listeners() {
         let finding = Finding::warning(
@@ -74,9 +72,16 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
             "Programs that know nothing of it can be given the same request twice (RFC 7413 \
              section 6.1). Set the option on the listeners that are meant to have it.",
         );
-        findings.push(finding.set(FAST_OPEN, &without(0x400)));
+        findings.push(finding.set(FAST_OPEN, &mended(bits)));
     }
     findings
+}
+
+/// The one value that mends whatever is wrong, so that no remedy undoes another.
+fn mended(bits: FastOpenSysctl) -> String {
+    const NEEDED: u32 = 0x1 | 0x2;
+    const BAD: u32 = 0x4 | 0x200 | 0x400;
+    ((bits.bits() | NEEDED) & !BAD).to_string()
 }
 
 type Judge = fn(&'static str, String, &str) -> Finding;
