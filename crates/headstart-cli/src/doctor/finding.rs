@@ -57,7 +57,8 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Remedy {
     pub(super) place: Place,
-    /// A command, or the line to write where it is no command.
+    /// A command as a shell takes it, if that is the place (`Now`, `Boot`, `Docker`, `Jail`); else
+    /// the line to write there.
     pub(super) command: String,
 }
 
@@ -125,19 +126,21 @@ impl Finding {
                 Place::Boot,
                 format!("echo '{name} = {value}' >> /etc/sysctl.d/60-headstart.conf"),
             )
+            .mend(Place::Docker, format!("docker run --sysctl {quoted} ..."))
             .mend(
                 Place::Docker,
                 format!(
-                    "docker run --sysctl {quoted} ...; in a running one: \
-                     nsenter --net --target \"$(docker inspect -f '{{{{.State.Pid}}}}' NAME)\" sysctl -w {quoted}"
+                    "nsenter --net --target \"$(docker inspect -f '{{{{.State.Pid}}}}' NAME)\" \
+                     sysctl -w {quoted}"
                 ),
             )
             .mend(
                 Place::Kubernetes,
-                format!(
-                    "spec.securityContext.sysctls: [{{name: {name}, value: \"{value}\"}}] \
-                     (and the kubelet's --allowed-unsafe-sysctls={name})"
-                ),
+                format!("spec.securityContext.sysctls: [{{name: {name}, value: \"{value}\"}}]"),
+            )
+            .mend(
+                Place::Kubernetes,
+                format!("kubelet --allowed-unsafe-sysctls={name}"),
             )
             .mend(
                 Place::Systemd,

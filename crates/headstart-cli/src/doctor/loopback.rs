@@ -56,12 +56,21 @@ pub(super) fn finding() -> Finding {
             let finding = finding.set("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "0");
             finding
         }
-        Ok(Seen::NoCookie) => Finding::problem(
-            NAME,
-            "no cookie came from a listener with the option",
-            "The switches are on, and still this kernel gives no cookie to itself: bit 0x200 (no cookies \
-             wanted), SYN cookies for every SYN, or a firewall on loopback that removes the option.",
-        ),
+        Ok(Seen::NoCookie) => {
+            let finding = Finding::problem(
+                NAME,
+                "no cookie came from a listener with the option",
+                "The switches are on, and still this kernel gives no cookie to itself: bit 0x200 (no \
+                 cookies wanted), SYN cookies for every SYN, or a firewall on loopback that removes \
+                 the option.",
+            );
+            #[cfg(target_os = "linux")]
+            let finding = match super::linux::takes_any_data() {
+                true => super::linux::mend_switches(finding),
+                false => finding,
+            };
+            finding
+        }
         Ok(Seen::Ignored) => Finding::problem(
             NAME,
             "data in the SYN was not accepted by a listener with the option",

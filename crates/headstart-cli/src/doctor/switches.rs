@@ -48,12 +48,10 @@ fn side(name: &'static str, on: Option<bool>, what: &str, setting: &str) -> Find
     Finding::problem(
         name,
         found,
-        "The system falls back to plain handshakes without a word.",
+        "The system falls back to plain handshakes without a word. A jail with vnet has a setting of \
+         its own.",
     )
     .mend(Place::Now, format!("sysctl {setting}"))
     .mend(Place::Boot, format!("echo '{setting}' >> /etc/sysctl.conf"))
-    .mend(
-        Place::Jail,
-        format!("jexec JAIL sysctl {setting} (a jail with vnet has a setting of its own)"),
-    )
+    .mend(Place::Jail, format!("jexec JAIL sysctl {setting}"))
 }

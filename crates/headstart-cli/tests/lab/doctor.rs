@@ -171,8 +171,8 @@ fn clients_asked_in_vain() {
     let _listener = listener(lab.server(), ListenOptions::new());
     dial_for_cookie(&lab);
     let report = Report::of(lab.server(), &[]);
+    report.has("warning", "accepted", "sysctl -w net.ipv4.tcp_fastopen=3");
     let accepted = report.get("accepted");
-    assert_eq!(accepted["status"], "warning", "{accepted}");
     assert!(
         accepted["why"].as_str().unwrap().contains("0x2"),
         "{accepted}"
@@ -186,18 +186,21 @@ fn data_is_sent_without_cookie() {
 
 /// Such a server gives no cookies, as the exchange shows.
 fn data_is_taken_without_cookie() {
-    bits(0x203, "problem", "server-without-cookie", &["loopback"]);
+    let report = bits(0x203, "problem", "server-without-cookie", &["loopback"]);
+    report.has("problem", "loopback", "sysctl -w net.ipv4.tcp_fastopen=3");
 }
 
 fn all_listeners_do_fast_open() {
     bits(0x403, "warning", "all-listeners", &[]);
 }
 
-fn bits(bits: u32, status: &str, name: &str, follow: &[&str]) {
+fn bits(bits: u32, status: &str, name: &str, follow: &[&str]) -> Report {
     let lab = lab();
     lab.server().set_fast_open(bits).unwrap();
     let remedy = "sysctl -w net.ipv4.tcp_fastopen=3";
-    Report::of(lab.server(), &[]).only(status, name, remedy, follow);
+    let report = Report::of(lab.server(), &[]);
+    report.only(status, name, remedy, follow);
+    report
 }
 
 /// Typed one after the other, they mend all that is wrong.
@@ -395,10 +398,21 @@ fn backlog_is_short_and_full() {
         counters.listen_overflows > Some(0)
     };
     wait_until(|| lab.server().run(overflown).unwrap());
-    let report = Report::of(lab.server(), &["--port", "4000"]);
-    report.has("problem", "backlog", "sysctl -w net.core.somaxconn=4096");
-    report.has("warning", "listen-overflow", "listen(listener, 4096)");
-    assert_eq!(report.code, Some(1));
+    for (limit, command) in [("200", Some("4096")), ("4096", None), ("65535", None)] {
+        lab.server()
+            .set_sysctl("net.core.somaxconn", limit)
+            .unwrap();
+        let report = Report::of(lab.server(), &["--port", "4000"]);
+        report.has("problem", "backlog", "listen(listener, 4096)");
+        report.has("warning", "listen-overflow", "listen(listener, ");
+        assert_eq!(report.code, Some(1));
+        let commands = report.commands();
+        let sets = commands.iter().filter(|c| c.contains("somaxconn"));
+        let expected = command.map(|value| format!("sysctl -w net.core.somaxconn={value}"));
+        // Both findings say so.
+        let expected: Vec<_> = expected.iter().chain(&expected).collect();
+        assert_eq!(sets.collect::<Vec<_>>(), expected, "{limit}");
+    }
 }
 
 fn somaxconn_is_low() {
@@ -426,6 +440,8 @@ fn ephemeral_ports_used_up() {
     report.only("problem", "ephemeral-ports", "ip_local_port_range=", &[]);
     let found = report.get("ephemeral-ports")["found"].as_str().unwrap();
     assert!(found.contains("9 in use to 192.0.2.2:4000"), "{found}");
+    let remedy = "sysctl -w 'net.ipv4.ip_local_port_range=10240 65535'";
+    report.has("problem", "ephemeral-ports", remedy);
     // Closed by the client, they take their ports in TIME_WAIT, too.
     drop(dials);
     thread::sleep(RTT * 4);
@@ -489,6 +505,12 @@ impl Report {
         let count = |status: &str| findings.iter().filter(|f| f["status"] == status).count();
         assert_eq!(document["problems"], count("problem"));
         assert_eq!(document["warnings"], count("warning"));
+        for remedy in findings.iter().flat_map(remedies_of) {
+            let place = remedy["place"].as_str().unwrap();
+            let command = remedy["command"].as_str().unwrap();
+            let is_command = ["now", "boot", "docker"].contains(&place);
+            assert!(!is_command || is_well_formed(command), "{command}");
+        }
         let code = output.status.code();
         assert_eq!(code, Some(i32::from(count("problem") > 0)));
         Self { findings, code }
@@ -544,6 +566,12 @@ impl Report {
         let others: Vec<_> = self.findings.iter().filter(is_other).collect();
         assert!(others.is_empty(), "{others:#?}");
     }
+}
+
+/// Whether a shell takes it, as far as can be told without running it.
+fn is_well_formed(command: &str) -> bool {
+    let parse = Command::new("sh").args(["-n", "-c", command]).status();
+    parse.unwrap().success()
 }
 
 fn remedies_of(finding: &Value) -> &[Value] {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::listeners::more_descriptors;
+use super::listeners::{DESCRIPTORS, more_descriptors};
 use super::{number, sysctl, unread};
 use crate::doctor::finding::{Finding, Place};
 use crate::netlink::{self, Link};
@@ -71,7 +71,20 @@ fn ports() -> Finding {
         false if count < PORTS_MIN => Finding::warning(NAME, found, why),
         false => return Finding::ok(NAME, found),
     };
-    finding.set(PORTS, "10240 65535")
+    match wider(first, last) {
+        Some((first, last)) => finding.set(PORTS, &format!("{first} {last}")),
+        None => finding.mend(
+            Place::Program,
+            "dial from another local address too: each has all these ports again",
+        ),
+    }
+}
+
+/// A range that has all ports of this one and more, but not those of well-known services.
+fn wider(first: u16, last: u16) -> Option<(u16, u16)> {
+    const FIRST: u16 = 10_240;
+    let wider = (first.min(FIRST), u16::MAX);
+    (wider != (first, last)).then_some(wider)
 }
 
 fn time_wait_reuse() -> Finding {
@@ -109,12 +122,16 @@ fn descriptors() -> Finding {
         shown(limit.maximum)
     );
     match limit.maximum {
-        Some(maximum) if maximum < DESCRIPTORS_MIN => more_descriptors(Finding::warning(
-            NAME,
-            found,
-            "A race takes two for a moment, and a server one for every copy of a first message.",
-        ))
-        .mend(Place::Now, "ulimit -n 65536 (as root)"),
+        Some(maximum) if maximum < DESCRIPTORS_MIN => {
+            let finding = Finding::warning(
+                NAME,
+                found,
+                "A race takes two for a moment, and a server one for every copy of a first \
+                 message. Only root's shell may raise it, for what is started there.",
+            );
+            more_descriptors(finding, DESCRIPTORS)
+                .mend(Place::Now, format!("ulimit -n {DESCRIPTORS}"))
+        }
         _ => Finding::ok(NAME, found),
     }
 }
@@ -132,10 +149,11 @@ fn tracked(name: &'static str, count: u64, max: u64) -> Finding {
     if max == 0 || count.saturating_mul(100) < max.saturating_mul(NEAR_PER_CENT) {
         return Finding::ok(name, found);
     }
-    let why = "A full table drops new connections of everybody; a race takes two entries.";
+    let why = "A full table drops new connections of everybody; a race takes two entries. Only the \
+               host may make it larger.";
     Finding::problem(name, found, why).mend(
         Place::Now,
-        format!("sysctl -w {MAX}={} (on the host)", max.saturating_mul(4)),
+        format!("sysctl -w {MAX}={}", max.saturating_mul(4)),
     )
 }
 
@@ -190,6 +208,21 @@ mod tests {
         let finding = tracked("conntrack", 90, 100);
         let command = &finding.remedies.first().unwrap().command;
         assert!(command.contains("nf_conntrack_max=400"), "{command}");
+    }
+
+    #[test]
+    fn ranges_of_ports_are_only_ever_widened() {
+        for (range, wider) in [
+            ((32_768, 60_999), Some((10_240, 65_535))),
+            ((1_024, 1_034), Some((1_024, 65_535))),
+            ((1_024, 65_534), Some((1_024, 65_535))),
+            ((10_241, 65_535), Some((10_240, 65_535))),
+            ((10_240, 65_535), None),
+            ((1_024, 65_535), None),
+        ] {
+            let (first, last) = range;
+            assert_eq!(super::wider(first, last), wider, "{range:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use headstart_socket::status::{Counters, FastOpenSysctl};
 
-use super::unread;
+use super::settings::mend_switches;
+use super::{queues, unread};
 use crate::doctor::finding::{Finding, Place};
 use crate::output::times;
 
@@ -65,11 +66,11 @@ fn accepted(counters: &Counters, serves: bool) -> Finding {
     );
     match (asked, came) {
         (0, 0) => Finding::ok(NAME, "no client has asked for Fast Open so far"),
-        (1.., 0) if !serves => Finding::warning(
+        (1.., 0) if !serves => mend_switches(Finding::warning(
             NAME,
             found,
             "They asked in vain: bit 0x2 of net.ipv4.tcp_fastopen is missing (server-switch).",
-        ),
+        )),
         (ENOUGH.., 0) => Finding::warning(
             NAME,
             found,
@@ -96,13 +97,10 @@ fn refused_cookies(counters: &Counters) -> Finding {
         NAME,
         found,
         "Servers behind one address have different keys, or the key was changed without keeping \
-         the old one as backup. Each costs the client its data in the SYN.",
+         the old one as backup. Each costs the client its data in the SYN. Set the same on every \
+         server; a new one: od -An -N16 -tx4 /dev/urandom | sed 's/^ //; s/ /-/g'",
     )
-    .mend(
-        Place::Now,
-        "sysctl -w net.ipv4.tcp_fastopen_key=NEW,OLD (the same on every server; \
-         a key: od -An -N16 -tx4 /dev/urandom | sed 's/^ //; s/ /-/g')",
-    )
+    .mend(Place::Now, "sysctl -w net.ipv4.tcp_fastopen_key=NEW,OLD")
     .mend(
         Place::Program,
         "headstart gate, or TCP_FASTOPEN_KEY with the same key on every server",
@@ -111,8 +109,14 @@ fn refused_cookies(counters: &Counters) -> Finding {
 
 fn queue_overflow(counters: &Counters) -> Finding {
     const NAME: &str = "queue-overflow";
-    match counters.listen_overflow.unwrap_or(0) {
-        0 => Finding::ok(NAME, "the Fast Open queue was never full (TCPFastOpenListenOverflow)"),
+    let length = queues::ample();
+    let finding = match counters.listen_overflow.unwrap_or(0) {
+        0 => {
+            return Finding::ok(
+                NAME,
+                "the Fast Open queue was never full (TCPFastOpenListenOverflow)",
+            );
+        }
         count => Finding::warning(
             NAME,
             format!(
@@ -124,30 +128,36 @@ fn queue_overflow(counters: &Counters) -> Finding {
         )
         .mend(
             Place::Program,
-            "setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN, 4096); nginx: listen 443 fastopen=4096",
-        )
-        .set("net.core.somaxconn", "4096"),
-    }
+            format!(
+                "setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN, {length}); nginx: listen 443 \
+                 fastopen={length}"
+            ),
+        ),
+    };
+    queues::allow(finding, length)
 }
 
 fn listen_overflow(counters: &Counters) -> Finding {
     const NAME: &str = "listen-overflow";
     let drops = counters.listen_drops.unwrap_or(0);
-    match counters.listen_overflows.unwrap_or(0) {
-        0 => Finding::ok(NAME, format!("no backlog was ever full (ListenOverflows 0, ListenDrops {drops})")),
+    let finding = match counters.listen_overflows.unwrap_or(0) {
+        0 => {
+            return Finding::ok(
+                NAME,
+                format!("no backlog was ever full (ListenOverflows 0, ListenDrops {drops})"),
+            );
+        }
         count => Finding::warning(
             NAME,
-            format!("a backlog was full {} (ListenOverflows; ListenDrops {drops})", times(count)),
+            format!(
+                "a backlog was full {} (ListenOverflows; ListenDrops {drops})",
+                times(count)
+            ),
             "Handshakes were dropped; their clients waited a second or more. Doubled dials fill it \
              twice as fast. The program must accept faster, or listen with a longer backlog.",
-        )
-        .mend(
-            Place::Program,
-            "listen(listener, 4096); nginx: listen 443 backlog=4096; haproxy: bind :443 backlog 4096",
-        )
-        .mend(Place::Systemd, "in the socket unit: Backlog=4096")
-        .set("net.core.somaxconn", "4096"),
-    }
+        ),
+    };
+    queues::mend_backlog(finding, queues::ample())
 }
 
 /// Whether at least one in so many failed.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use headstart_socket::{ListenerSettings, status};
 
 use super::owner::{Owner, owners};
+use super::queues::SOMAXCONN;
 use super::settings::with_option;
-use super::unread;
+use super::{number, queues, unread};
 use crate::doctor::finding::{Finding, Place};
 use crate::netlink::{self, Listener};
 
@@ -17,6 +18,10 @@ const QUEUE_MIN: u32 = 16;
 const BACKLOG_MIN: u32 = 128;
 /// A process that may have no more descriptors serves no more than half as many raced clients.
 const DESCRIPTORS_MIN: u64 = 1024;
+/// `fs.nr_open` of kernels that are left as they are.
+const OPEN_MAX: u64 = 1 << 20;
+/// As many are enough for most servers.
+pub(super) const DESCRIPTORS: u64 = 65_536;
 /// Of so many hundredths in use, a limit is near.
 const NEAR_PER_CENT: u64 = 80;
 
@@ -43,19 +48,20 @@ pub(super) fn findings(port: Option<u16>) -> Vec<Finding> {
 
 fn somaxconn() -> Finding {
     const NAME: &str = "somaxconn";
-    const SETTING: &str = "net.core.somaxconn";
     match status::somaxconn() {
-        Ok(limit) if limit < BACKLOG_MIN => Finding::warning(
-            NAME,
-            format!("{SETTING} = {limit}: no backlog and no Fast Open queue can be longer"),
-            "Whatever programs ask for is cut down to it; doubled dials fill it twice as fast.",
-        )
-        .set(SETTING, "4096"),
+        Ok(limit) if limit < BACKLOG_MIN => {
+            let finding = Finding::warning(
+                NAME,
+                format!("{SOMAXCONN} = {limit}: no backlog and no Fast Open queue can be longer"),
+                "Whatever programs ask for is cut down to it; doubled dials fill it twice as fast.",
+            );
+            queues::allow(finding, queues::ENOUGH)
+        }
         Ok(limit) => Finding::ok(
             NAME,
             format!("backlogs and Fast Open queues of up to {limit}"),
         ),
-        Err(error) => unread(NAME, SETTING, &error),
+        Err(error) => unread(NAME, SOMAXCONN, &error),
     }
 }
 
@@ -159,27 +165,25 @@ fn backlog(listener: &Listener, owner: Option<&Owner>) -> Finding {
     const NAME: &str = "backlog";
     let (waiting, limit) = (listener.waiting, listener.backlog);
     let found = format!("{}: {waiting} of {limit} waiting", named(listener, owner));
-    if waiting > 0 && waiting >= limit {
+    if queues::is_full(listener) {
         let why = "The accept queue is full now: the program does not accept, and further \
                    handshakes are dropped. A client waits for its retransmission.";
-        return longer_backlog(Finding::problem(NAME, found, why));
+        return longer_backlog(Finding::problem(NAME, found, why), limit);
     }
     if limit < BACKLOG_MIN {
         let why = "Doubled dials fill a short backlog twice as fast; a handshake that ends while it \
                    is full is dropped.";
-        return longer_backlog(Finding::warning(NAME, found, why));
+        return longer_backlog(Finding::warning(NAME, found, why), limit);
     }
     Finding::ok(NAME, found)
 }
 
-fn longer_backlog(finding: Finding) -> Finding {
-    finding
-        .mend(
-            Place::Program,
-            "listen(listener, 4096); nginx: listen 443 backlog=4096; haproxy: bind :443 backlog 4096",
-        )
-        .mend(Place::Systemd, "in the socket unit: Backlog=4096")
-        .set("net.core.somaxconn", "4096")
+/// Where none can be longer, the program has to accept.
+fn longer_backlog(finding: Finding, limit: u32) -> Finding {
+    match queues::longer_than(limit) {
+        length if length > limit => queues::mend_backlog(finding, length),
+        _ => finding,
+    }
 }
 
 fn option(listener: &Listener, settings: &ListenerSettings) -> Vec<Finding> {
@@ -267,20 +271,42 @@ fn descriptors(owner: &Owner) -> Finding {
         ),
         (false, false) => return Finding::ok(NAME, found),
     };
-    more_descriptors(finding).mend(
+    let most = number("fs.nr_open").unwrap_or(OPEN_MAX);
+    let Some(wanted) = more_than(limit, most) else {
+        return finding;
+    };
+    let limits = limits(wanted, owner.hard_limit);
+    more_descriptors(finding, wanted).mend(
         Place::Now,
-        format!("prlimit --pid {} --nofile=65536:65536", owner.pid),
+        format!("prlimit --pid {} --nofile={limits}", owner.pid),
     )
 }
 
-/// How to let a program have more descriptors.
-pub(super) fn more_descriptors(finding: Finding) -> Finding {
+/// The limit to set in place of one that is too low, where no process may have more than `most`.
+fn more_than(limit: u64, most: u64) -> Option<u64> {
+    let wanted = limit.saturating_mul(2).max(DESCRIPTORS).min(most);
+    (wanted > limit).then_some(wanted)
+}
+
+/// As `prlimit` takes it. The hard limit is never lowered.
+fn limits(wanted: u64, hard: Option<u64>) -> String {
+    match hard {
+        Some(hard) if hard < wanted => format!("{wanted}:{wanted}"),
+        Some(_) | None => format!("{wanted}:"),
+    }
+}
+
+/// How to let a program have so many descriptors.
+pub(super) fn more_descriptors(finding: Finding, wanted: u64) -> Finding {
     finding
-        .mend(Place::Systemd, "in the unit: LimitNOFILE=65536")
-        .mend(Place::Docker, "docker run --ulimit nofile=65536:65536 ...")
+        .mend(Place::Systemd, format!("in the unit: LimitNOFILE={wanted}"))
+        .mend(
+            Place::Docker,
+            format!("docker run --ulimit nofile={wanted}:{wanted} ..."),
+        )
         .mend(
             Place::Boot,
-            "echo '* - nofile 65536' >> /etc/security/limits.d/60-headstart.conf",
+            format!("echo '* - nofile {wanted}' >> /etc/security/limits.d/60-headstart.conf"),
         )
 }
 
@@ -302,5 +328,26 @@ fn open_connections(port: u16) -> Finding {
             ),
         ),
         Err(error) => unread(NAME, "connections (sock_diag)", &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_descriptors_are_only_ever_raised() {
+        for (limit, wanted) in [
+            (100, Some(65_536)),
+            (100_000, Some(200_000)),
+            (1_000_000, Some(OPEN_MAX)),
+            (OPEN_MAX, None),
+            (OPEN_MAX * 2, None),
+        ] {
+            assert_eq!(more_than(limit, OPEN_MAX), wanted, "{limit}");
+        }
+        assert_eq!(limits(65_536, Some(1_024)), "65536:65536");
+        assert_eq!(limits(65_536, Some(100_000)), "65536:");
+        assert_eq!(limits(65_536, None), "65536:");
     }
 }

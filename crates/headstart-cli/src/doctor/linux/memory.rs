@@ -44,10 +44,10 @@ pub(super) fn finding() -> Finding {
         NAME,
         format!("{cookies}; SYNs with data were lost to {named}{more}"),
         "A middlebox on that path drops them, or what answers them: Fast Open alone waits a \
-         second there. Dial it to see what the path does; raced with plain TCP it does no harm.",
+         second there. Dial it to see what the path does; raced with plain TCP it does no harm. \
+         What is remembered of an address can be deleted.",
     );
-    finding.mend(Place::Now, "headstart probe HOST:PORT").mend(
-        Place::Now,
-        "to forget what is remembered: ip tcp_metrics delete ADDRESS",
-    )
+    finding
+        .mend(Place::Now, "headstart probe HOST:PORT")
+        .mend(Place::Now, "ip tcp_metrics delete ADDRESS")
 }

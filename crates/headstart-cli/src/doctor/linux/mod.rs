@@ -6,6 +6,7 @@ mod listeners;
 mod memory;
 mod namespace;
 mod owner;
+mod queues;
 mod settings;
 
 use std::fs;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 
 use super::finding::Finding;
 pub(super) use namespace::Namespace;
-pub(super) use settings::spoils_exchange;
+pub(super) use settings::{mend_switches, spoils_exchange, takes_any_data};
 
 /// Every finding but that of the exchange.
 pub(super) fn examine(port: Option<u16>, namespace: &Namespace) -> Vec<Finding> {

@@ -18,6 +18,8 @@ pub(super) struct Owner {
     /// Descriptors that it has, and that it may have.
     pub(super) descriptors: usize,
     pub(super) limit: Option<u64>,
+    /// The limit that it may not raise its own above.
+    pub(super) hard_limit: Option<u64>,
 }
 
 impl Owner {
@@ -59,18 +61,17 @@ pub(super) fn owners(inodes: &[u64]) -> HashMap<u64, Owner> {
 }
 
 fn owner(process: &Process, descriptor: i32) -> Owner {
-    let limit = process
-        .limits()
-        .ok()
-        .map(|limits| limits.max_open_files.soft_limit);
+    let limits = process.limits().ok().map(|limits| limits.max_open_files);
+    let number = |limit| match limit {
+        LimitValue::Value(limit) => Some(limit),
+        LimitValue::Unlimited => None,
+    };
     Owner {
         pid: process.pid,
         command: process.stat().map(|stat| stat.comm).unwrap_or_default(),
         descriptor,
         descriptors: process.fd_count().unwrap_or(0),
-        limit: match limit {
-            Some(LimitValue::Value(limit)) => Some(limit),
-            Some(LimitValue::Unlimited) | None => None,
-        },
+        limit: limits.and_then(|limits| number(limits.soft_limit)),
+        hard_limit: limits.and_then(|limits| number(limits.hard_limit)),
     }
 }

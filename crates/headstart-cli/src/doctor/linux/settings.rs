@@ -77,6 +77,14 @@ fn switches(bits: FastOpenSysctl, serves: bool) -> Vec<Finding> {
     findings
 }
 
+/// Adds the ways to mend the switches.
+pub(in crate::doctor) fn mend_switches(finding: Finding) -> Finding {
+    match FastOpenSysctl::read() {
+        Ok(bits) => finding.set(FAST_OPEN, &mended(bits)),
+        Err(_) => finding,
+    }
+}
+
 /// The one value that mends whatever is wrong, so that no remedy undoes another.
 fn mended(bits: FastOpenSysctl) -> String {
     const NEEDED: u32 = 0x1 | 0x2;
@@ -183,6 +191,11 @@ pub(in crate::doctor) fn spoils_exchange() -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// Whether no cookies are given, as none is needed.
+pub(in crate::doctor) fn takes_any_data() -> bool {
+    FastOpenSysctl::read().is_ok_and(FastOpenSysctl::server_without_cookie)
 }
 
 /// How to give a listener the option.
