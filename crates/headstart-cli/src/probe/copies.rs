@@ -101,14 +101,14 @@ fn both(
         Kind::Plain => {
             let (first, held) = ahead.join().ok()?.ok()?;
             let (second, _) = dial_and_hold(address, Kind::Plain, copy, patience).ok()?;
-            drop(headstart_socket::close_abortively(held));
+            let _ = held.map(headstart_socket::close_abortively);
             Some((first, second))
         }
         Kind::FastOpen => {
             thread::sleep(AHEAD);
             let second = dial_and_hold(address, Kind::Plain, copy, patience);
             let (first, held) = ahead.join().ok()?.ok()?;
-            drop(headstart_socket::close_abortively(held));
+            let _ = held.map(headstart_socket::close_abortively);
             Some((first, second.ok()?.0))
         }
     }

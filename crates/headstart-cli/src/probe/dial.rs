@@ -62,7 +62,41 @@ pub(super) struct Seen {
     pub(super) error: Option<(io::ErrorKind, String)>,
 }
 
-/// Why a Fast Open dial could not be made.
+impl Seen {
+    /// Nothing yet.
+    fn nothing(sent: Sent) -> Self {
+        Self {
+            sent,
+            opened: None,
+            syn_retransmits: 0,
+            first_byte: None,
+            reaction: Reaction::None,
+            finished: false,
+            syn_data_acked: false,
+            failure: None,
+            error: None,
+        }
+    }
+
+    /// A dial that failed at once, if that is about the way or the server. What is about this
+    /// process or machine (descriptors, ports, rights) is no news of either, but told in words.
+    fn failed(sent: Sent, error: io::Error) -> Result<Self, String> {
+        use io::ErrorKind::{
+            ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
+            TimedOut,
+        };
+        match error.kind() {
+            ConnectionRefused | ConnectionReset | HostUnreachable | NetworkDown
+            | NetworkUnreachable | TimedOut => Ok(Self {
+                error: Some((error.kind(), error.to_string())),
+                ..Self::nothing(sent)
+            }),
+            _ => Err(error.to_string()),
+        }
+    }
+}
+
+/// Why a dial could not be made.
 #[derive(Debug)]
 pub(super) enum Cannot {
     /// Fast Open is switched off for this side.
@@ -72,6 +106,7 @@ pub(super) enum Cannot {
 }
 
 /// Dials, holds the conversation, and closes without leaving TIME_WAIT.
+/// What the network says at once, such as that there is no route, is seen like what it says later.
 pub(super) fn dial(
     address: SocketAddr,
     kind: Kind,
@@ -79,17 +114,17 @@ pub(super) fn dial(
     patience: Duration,
 ) -> Result<Seen, Cannot> {
     let (seen, stream) = converse(address, kind, &mut speech, patience, false)?;
-    let _ = close_abortively(stream);
+    let _ = stream.map(close_abortively);
     Ok(seen)
 }
 
-/// The same, up to the first reaction; the connection is left open.
+/// The same, up to the first reaction; the connection, if there is one, is left open.
 pub(super) fn dial_and_hold(
     address: SocketAddr,
     kind: Kind,
     first: Vec<u8>,
     patience: Duration,
-) -> Result<(Seen, TcpStream), Cannot> {
+) -> Result<(Seen, Option<TcpStream>), Cannot> {
     let mut speech = Speech::first_answer(first);
     converse(address, kind, &mut speech, patience, true)
 }
@@ -100,13 +135,22 @@ fn converse(
     speech: &mut Speech,
     patience: Duration,
     hold: bool,
-) -> Result<(Seen, TcpStream), Cannot> {
+) -> Result<(Seen, Option<TcpStream>), Cannot> {
     let began = Instant::now();
-    let attempt = connect(address, kind, &speech.first, &Options::new());
-    let attempt = attempt.map_err(|error| match error.no_fast_open() {
-        Some(NoFastOpen::SwitchedOff) => Cannot::SwitchedOff,
-        _ => Cannot::Because(error.to_string()),
-    })?;
+    let attempt = match connect(address, kind, &speech.first, &Options::new()) {
+        Ok(attempt) => attempt,
+        Err(error) if error.no_fast_open() == Some(NoFastOpen::SwitchedOff) => {
+            return Err(Cannot::SwitchedOff);
+        }
+        Err(error) => {
+            let sent = match kind {
+                Kind::Plain => Sent::Plain,
+                Kind::FastOpen => Sent::CookieRequest,
+            };
+            let seen = Seen::failed(sent, io::Error::from(error)).map_err(Cannot::Because)?;
+            return Ok((seen, None));
+        }
+    };
     let (sent, taken) = match (attempt.progress, kind) {
         (Progress::DataInSyn { sent } | Progress::Taken { sent }, _) => (Sent::Data(sent), sent),
         (Progress::Paused, _) => (Sent::Paused, 0),
@@ -117,7 +161,7 @@ fn converse(
     out.drain(..taken);
     let mut watch = Watch::new(sent, began, attempt.stream);
     watch.run(speech, out, patience, hold);
-    Ok((watch.seen, watch.stream))
+    Ok((watch.seen, Some(watch.stream)))
 }
 
 /// A SYN with the cookie and without data: does the option alone pass?
@@ -130,7 +174,7 @@ pub(super) fn dial_with_option_only(address: SocketAddr, patience: Duration) -> 
         // Sends a SYN with the option, since there is a cookie; without data, since there is none.
         Ok(()) => drop(socket.send(&[])),
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
-        Err(error) => return Err(error),
+        Err(error) => return Seen::failed(Sent::OptionOnly, error).map_err(io::Error::other),
     }
     let mut watch = Watch::new(Sent::OptionOnly, began, socket.into());
     while watch.seen.opened.is_none() && began.elapsed() < patience && watch.seen.error.is_none() {
@@ -161,17 +205,7 @@ impl Watch {
         Self {
             began,
             stream,
-            seen: Seen {
-                sent,
-                opened: None,
-                syn_retransmits: 0,
-                first_byte: None,
-                reaction: Reaction::None,
-                finished: false,
-                syn_data_acked: false,
-                failure: None,
-                error: None,
-            },
+            seen: Seen::nothing(sent),
             state: None,
             shut: false,
             ended: false,
