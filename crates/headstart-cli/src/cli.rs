@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// get a cookie, with it and data in the SYN, and with one first message twice.
     /// Compares, and gives a verdict: works, or which packets are dropped,
     /// stripped, refused or blackholed, by the server or a middlebox on the way. A
-    /// good path takes a second, a broken one up to three times the --timeout.
+    /// good path takes a second, a broken one up to five times the --timeout.
     /// Linux only.
     ///
     ///   headstart probe example.com:443 --tls example.com

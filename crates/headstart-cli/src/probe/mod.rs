@@ -154,6 +154,9 @@ impl Probe {
             Err(Cannot::SwitchedOff) => Verdict::ClientOff,
             Err(Cannot::Because(why)) => return Err(Stop::Because(why)),
         };
+        if let Some(verdict) = self.of_server(verdict).map_err(stop)? {
+            return Ok(verdict);
+        }
         if self.language.is_unique() {
             self.spinner.set_message("sending one first message twice");
             let has_cookie = matches!(self.cookie, Some(Cookie::Cached | Cookie::Given));
@@ -163,6 +166,26 @@ impl Probe {
             self.keep(What::Copy, &dials);
         }
         Ok(verdict)
+    }
+
+    /// What is wrong with the server, if it is that and not the path that keeps Fast Open from working:
+    /// the dials before may have been too many for it.
+    fn of_server(&mut self, verdict: Verdict) -> Result<Option<Verdict>, Cannot> {
+        if !verdict.may_be_the_servers() {
+            return Ok(None);
+        }
+        self.spinner.set_message("dialling by plain TCP again");
+        let again = dial(self.address, Kind::Plain, self.speech()?, self.patience)?;
+        self.keep(What::Plain, std::slice::from_ref(&again));
+        Ok(match (Plain::of(&[again]), self.plain) {
+            (Err(verdict), _) => Some(verdict),
+            (Ok(now), Some(before))
+                if now.reaction == Reaction::None && before.reaction != Reaction::None =>
+            {
+                Some(Verdict::Mixed)
+            }
+            (Ok(_), _) => None,
+        })
     }
 
     /// Gets a cookie, then uses it.

@@ -127,13 +127,31 @@ impl Verdict {
             }
             Self::ServerRefused => "The server refuses plain TCP, too: nothing listens there.",
             Self::ServerUnreachable => "The server cannot be reached by plain TCP either.",
-            Self::ServerSilent => "The server does not answer plain TCP either.",
+            Self::ServerSilent => {
+                "The server does not answer plain TCP either, or after a few dials no longer: it may be \
+                 stuck."
+            }
             Self::NotUnderstood => {
                 "Plain TCP connects, and no first message gets an answer: nothing to compare Fast Open \
                  with. The server speaks something else (--tls NAME is for TLS, --token for a gate \
                  that expects Tokens), or it is a gate whose own server is down."
             }
         }
+    }
+}
+
+impl Verdict {
+    /// Whether a server that has just gone silent, or away, would look the same.
+    pub(super) fn may_be_the_servers(self) -> bool {
+        matches!(
+            self,
+            Self::SynOptionDropped
+                | Self::SynDataRefused
+                | Self::SynDataUnreachable
+                | Self::SynAckDropped
+                | Self::ServerDataDropped
+                | Self::Blackholed
+        )
     }
 }
 

@@ -71,7 +71,7 @@ fn expected(rule: Rule) -> &'static str {
 }
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 15] = [
         ("names_every_middlebox_to_a_gate", || {
             judge_all(every_rule(Speech::Token(&[])))
         }),
@@ -92,6 +92,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             steadily(every_other_is_refused)
         }),
         ("sees_that_no_way_leads_there", || steadily(no_way)),
+        ("sees_that_there_is_no_route", || steadily(no_route)),
+        ("sees_that_the_server_is_stuck", || {
+            steadily(server_is_stuck)
+        }),
         ("sees_that_the_client_is_off", || steadily(client_is_off)),
         ("sees_that_the_client_is_paused", || {
             steadily(client_is_paused)
@@ -310,6 +314,42 @@ fn no_way() -> Result<(), Failed> {
         let site = Site::build(Family::V4, Speech::Tls, Cache::Empty);
         site.lab.set_way(site.lab.server_addr(Family::V4), way);
         let document = site.probe()?;
+        check(document["verdict"] == verdict, verdict, &document)?;
+    }
+    Ok(())
+}
+
+/// The kernel says so before a packet is sent.
+fn no_route() -> Result<(), Failed> {
+    let lab = Lab::builder().rtt(RTT).build()?;
+    for mode in [&["--tls", "test.invalid"][..], &[]] {
+        let arguments = [&["probe", "198.51.100.1:80", "--json"], mode].concat();
+        let output = lab.client().run(|| headstart(&arguments).output())??;
+        if output.stdout.is_empty() {
+            return Err(format!("{output:?}").into());
+        }
+        let document: Value = serde_json::from_slice(&output.stdout)?;
+        let verdict = "server-unreachable";
+        check(document["verdict"] == verdict, verdict, &document)?;
+        let error = document["dials"][0]["error"].as_str().unwrap_or_default();
+        check(error.contains("unreachable"), "its reason", &document)?;
+        check(output.status.code() == Some(1), "the status", &document)?;
+    }
+    Ok(())
+}
+
+/// It accepts nothing: its backlog is full after a few dials, and it is no fault of the path's.
+fn server_is_stuck() -> Result<(), Failed> {
+    for backlog in [1, 2] {
+        let lab = Lab::builder().rtt(RTT).build()?;
+        let address = SocketAddr::new(lab.server_addr(Family::V4), PORT);
+        let options = ListenOptions::new().backlog(backlog);
+        let _listening = lab.server().run(|| listen(address, &options))??;
+        let address = address.to_string();
+        let arguments = ["probe", &address, "--json", "--timeout", "1.5"];
+        let output = lab.client().run(|| headstart(&arguments).output())??;
+        let document: Value = serde_json::from_slice(&output.stdout)?;
+        let verdict = "server-silent";
         check(document["verdict"] == verdict, verdict, &document)?;
     }
     Ok(())
