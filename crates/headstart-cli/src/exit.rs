@@ -22,7 +22,8 @@ pub(crate) enum Done {
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Whoever read standard output has had enough: no error, status 0.
+    /// Whoever read standard output has had enough: no error, status 0. Commands that have more to
+    /// do than to write, or to tell by their status, go on: [`even_unread`].
     NobodyReads,
     /// What was asked for cannot be, in one line: status 2, as for other wrong
     /// usage.
@@ -52,6 +53,14 @@ impl Stop {
             io::ErrorKind::BrokenPipe => Self::NobodyReads,
             _ => Self::because("writing to standard output", error),
         }
+    }
+}
+
+/// What was written counts as written if nobody reads it any more.
+pub(crate) fn even_unread(written: Result<(), Stop>) -> Result<(), Stop> {
+    match written {
+        Err(Stop::NobodyReads) => Ok(()),
+        other => other,
     }
 }
 

@@ -153,6 +153,21 @@ fn framings_are_explained_as_each_command_has_them() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn what_is_wrong_with_a_rule_is_told() {
+    for (rule, why) in [
+        ("nonsense", "no such rule: \"nonsense\""),
+        ("duplicate-syn=abc", "no such value: \"duplicate-syn=abc\""),
+        ("random-loss=1001", "no such value: \"random-loss=1001\""),
+        ("strip-option=3", "strip-option takes no value"),
+    ] {
+        let output = run(&["lab", "--rule", rule, "--", "true", "---", "true"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(complaints(&output).contains(why), "{output:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn rules_are_listed_with_those_that_take_a_value() {
     let help = help("lab");
     for part in [
@@ -639,19 +654,56 @@ fn a_reader_that_has_had_enough_is_no_panic() {
             "{status}: {complaint}"
         );
     }
-    let arguments = ["serve", "127.0.0.1:0", "--json", "--no-fastopen"];
-    let mut command = headstart(&arguments);
+}
+
+/// A command whose standard output nobody reads, at work on this port, if any.
+fn unread(arguments: &[&str], port: &str) -> std::process::Child {
+    let mut command = headstart(arguments);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let (status, complaint) = wait(child);
-    assert!(
-        status.success() && complaint.is_empty(),
-        "{status}: {complaint}"
-    );
+    let began = Instant::now();
+    while !port.is_empty() && TcpStream::connect(port).is_err() && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[test]
+fn what_serves_goes_on_serving_when_nobody_reads() {
+    for command in ["serve", "gate", "forward"] {
+        let port = closed_port();
+        let arguments = match command {
+            "serve" => vec!["serve", &port, "--json", "--no-fastopen"],
+            command => vec![command, "--listen", &port, "--to", "127.0.0.1:9"],
+        };
+        let mut child = unread(&arguments, &port);
+        // Each connection is an event, too.
+        for _ in 0..3 {
+            drop(TcpStream::connect(&port));
+            thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(child.try_wait().unwrap(), None, "{command}");
+        assert!(TcpStream::connect(&port).is_ok(), "{command}");
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        let (status, complaint) = wait(child);
+        assert!(status.success(), "{command}: {status}: {complaint}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_status_of_a_probe_is_its_verdict_even_unread() {
+    let port = closed_port();
+    for json in [&["--json"][..], &[]] {
+        let child = unread(&[&["probe", &port], json].concat(), "");
+        let (status, complaint) = wait(child);
+        assert_eq!(status.code(), Some(1), "{complaint}");
+    }
 }
 
 #[test]

@@ -222,8 +222,16 @@ pub struct ParseRuleError {
 
 impl fmt::Display for ParseRuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Rule::ALL.map(|rule| rule.name()).join(", ");
-        write!(f, "no such rule: {:?}; there are {names}", self.text)
+        let text = &self.text;
+        let name = text.split('=').next().unwrap_or(text);
+        let Some(rule) = Rule::ALL.into_iter().find(|rule| rule.name() == name) else {
+            let names = Rule::ALL.map(|rule| rule.name()).join(", ");
+            return write!(f, "no such rule: {text:?}; there are {names}");
+        };
+        match rule.to_string() == name {
+            true => write!(f, "{name} takes no value: {text:?}"),
+            false => write!(f, "no such value: {text:?}; such as {rule}"),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use anstyle::Style;
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
-use crate::exit::{Done, Stop};
+use crate::exit::{self, Done, Stop};
 use crate::output::{self, BAD, GOOD, ODD, styled};
 use finding::{Finding, Place, Remedy, Status};
 
@@ -36,10 +36,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Done, Stop> {
         took_ms: output::micros(began.elapsed()) / 1000,
         findings: &examined.findings,
     };
-    match args.json {
-        true => output::json(&document)?,
-        false => print(&document, examined.places)?,
-    }
+    exit::even_unread(match args.json {
+        true => output::json(&document),
+        false => print(&document, examined.places),
+    })?;
     Ok(match document.problems {
         0 => Done::Well,
         _ => Done::Partly,
@@ -54,9 +54,11 @@ struct Examined {
 
 #[cfg(target_os = "linux")]
 fn examine(port: Option<u16>) -> Examined {
+    let spinner = output::spinner("looking at the settings, and dialling itself");
     let place = linux::Namespace::read();
     let mut findings = linux::examine(port, &place);
     findings.push(loopback::finding());
+    spinner.finish_and_clear();
     Examined {
         findings,
         places: place.remedies(),

@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::cli::ProbeArgs;
-use crate::exit::{Done, Stop};
+use crate::exit::{self, Done, Stop};
 use crate::netlink;
 use crate::output::{self, BAD, GOOD, ODD, micros, millis, spinner, styled};
 use copies::Copies;
@@ -91,10 +91,10 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<Done, Stop> {
         took_ms: micros(began.elapsed()) / 1000,
         dials: probe.dials.iter().map(Line::new).collect(),
     };
-    match args.json {
-        true => output::json(&document)?,
-        false => print(&document)?,
-    }
+    exit::even_unread(match args.json {
+        true => output::json(&document),
+        false => print(&document),
+    })?;
     Ok(match verdict {
         Verdict::Works => Done::Well,
         _ => Done::Partly,

@@ -14,7 +14,7 @@ use super::args::ServiceArgs;
 use super::relay::{End, Relayed, relay};
 use super::telemetry;
 use crate::cli::Server;
-use crate::exit::Stop;
+use crate::exit::{Stop, even_unread};
 use crate::output;
 use crate::signals::Signals;
 
@@ -246,16 +246,15 @@ impl Listening {
     }
 
     pub(super) fn tell(&self, json: bool) -> Result<(), Stop> {
-        if json {
-            return output::json(self);
-        }
         let Self { addr, to, .. } = self;
-        match &self.fast_open {
+        // Clients are served whether or not anybody reads of it.
+        even_unread(match &self.fast_open {
+            _ if json => output::json(self),
             Some(fast_open) => output::line(format_args!(
                 "listening on {addr} for {to}; Fast Open: {fast_open}"
             )),
             None => output::line(format_args!("listening on {addr} for {to}")),
-        }
+        })
     }
 }
 
@@ -272,12 +271,12 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn tell(&self, json: bool) -> Result<(), Stop> {
-        if json {
-            return output::json(self);
-        }
-        output::line(format_args!(
-            "{} connections, {} broken, {} dials failed, {} bytes up, {} bytes down",
-            self.connections, self.broken, self.dial_errors, self.bytes_up, self.bytes_down
-        ))
+        even_unread(match json {
+            true => output::json(self),
+            false => output::line(format_args!(
+                "{} connections, {} broken, {} dials failed, {} bytes up, {} bytes down",
+                self.connections, self.broken, self.dial_errors, self.bytes_up, self.bytes_down
+            )),
+        })
     }
 }

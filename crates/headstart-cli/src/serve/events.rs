@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::Summary;
-use crate::exit::Stop;
+use crate::exit::{Stop, even_unread};
 use crate::output::{self, BAD, GOOD, ODD, styled};
 
 /// Events that wait to be written; beyond, they are counted and dropped.
@@ -222,8 +222,11 @@ impl Events {
         let writer = thread::Builder::new()
             .name("events".into())
             .spawn(move || {
-                let result = write(&waiting, json);
-                tell_closed.notify_one();
+                // Clients are served whether or not anybody reads of it.
+                let result = even_unread(write(&waiting, json));
+                if result.is_err() {
+                    tell_closed.notify_one();
+                }
                 result
             })?;
         let writer = Mutex::new(Some(writer));
@@ -242,7 +245,7 @@ impl Events {
         }
     }
 
-    /// Ready when nothing can be written any more.
+    /// Ready when writing has failed, but not because nobody reads.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;
     }

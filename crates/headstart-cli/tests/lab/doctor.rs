@@ -24,7 +24,7 @@ const RTT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The ways to set a host up wrong.
-const WRONG: [(&str, fn()); 22] = [
+const WRONG: [(&str, fn()); 24] = [
     ("client_switch_is_off", client_switch_is_off),
     ("server_switch_is_off", server_switch_is_off),
     ("clients_asked_in_vain", clients_asked_in_vain),
@@ -53,6 +53,8 @@ const WRONG: [(&str, fn()); 22] = [
     ("ephemeral_ports_used_up", ephemeral_ports_used_up),
     ("time_wait_is_not_reused", time_wait_is_not_reused),
     ("few_descriptors", few_descriptors),
+    ("nobody_reads_on", nobody_reads_on),
+    ("loopback_is_down", loopback_is_down),
 ];
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -479,6 +481,48 @@ fn few_descriptors() {
     let _server = lab.server().run(serve).unwrap();
     let report = Report::of(lab.server(), &["--port", "4000"]);
     report.only("warning", "listener-descriptors", "prlimit --pid", &[]);
+}
+
+/// The status is that of what was found.
+fn nobody_reads_on() {
+    let lab = lab();
+    lab.server().set_fast_open(0x2).unwrap();
+    for json in [&["--json"][..], &[]] {
+        let arguments = [&["doctor"], json].concat();
+        let doctor = || {
+            let mut command = headstart(&arguments);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            drop(child.stdout.take());
+            child.wait().unwrap()
+        };
+        assert_eq!(lab.server().run(doctor).unwrap().code(), Some(1));
+    }
+}
+
+/// What takes long is told at a terminal.
+fn loopback_is_down() {
+    let lab = lab();
+    let down = || {
+        Command::new("ip")
+            .args(["link", "set", "lo", "down"])
+            .status()
+    };
+    assert!(lab.server().run(down).unwrap().unwrap().success());
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let doctor = || {
+        let mut command = headstart(&["doctor"]);
+        command.env("TERM", "xterm").stdout(Stdio::null());
+        command.stderr(terminal.slave).spawn().unwrap()
+    };
+    let mut doctor = lab.server().run(doctor).unwrap();
+    let mut screen = fs::File::from(terminal.master);
+    let (mut said, mut bytes) = (String::new(), [0; 1000]);
+    // Reading fails once the other end is closed.
+    while let Ok(read @ 1..) = screen.read(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    assert!(said.contains("dialling itself"), "{said}");
+    assert_eq!(doctor.wait().unwrap().code(), Some(1));
 }
 
 /// What the doctor said.
