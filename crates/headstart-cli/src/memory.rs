@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use headstart_store::{Contents, MemoryFile};
+use headstart_store::{Contents, Loaded, MemoryFile};
 use headstart_tokio::Memory;
 use headstart_tokio::core::peers::Directory;
 
@@ -14,24 +14,42 @@ use crate::output::complain;
 #[derive(Debug)]
 pub(crate) struct Kept {
     file: MemoryFile,
-    /// It is not something else, which is left as it is.
+    /// It may be written, and is not something else, which is left as it is.
     is_ours: bool,
     pub(crate) memory: Memory,
     pub(crate) peers: Directory,
 }
 
 impl Kept {
-    /// Reads a file, and sees that it can be written; one that is damaged or
-    /// something else is as good as empty, after a warning.
+    /// Reads a file, and sees that it can be written; one that is damaged,
+    /// something else, or somebody else's is as good as empty, after a warning.
     pub(crate) fn open(name: &Path) -> Result<Self, Stop> {
         let file = MemoryFile::new(name);
-        let Contents { paths, peers, .. } = load(&file)?;
-        let is_ours = match file.update(|_| ()) {
-            Ok(()) => true,
-            // Of that there was a warning.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => false,
+        let not_allowed = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        let warn = |error: &io::Error| {
+            let name = name.display();
+            complain("warning", &format!("{name}: nothing is kept: {error}"));
+        };
+        let (contents, may_read) = match file.load() {
+            Ok(loaded) => (contents_of(&file, loaded), true),
+            Err(error) if not_allowed(&error) => {
+                warn(&error);
+                (Contents::default(), false)
+            }
             Err(error) => return Err(Stop::because(name.display(), error)),
         };
+        let is_ours = may_read
+            && match file.update(|_| ()) {
+                Ok(()) => true,
+                // Of that there was a warning.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => false,
+                Err(error) if not_allowed(&error) => {
+                    warn(&error);
+                    false
+                }
+                Err(error) => return Err(Stop::because(name.display(), error)),
+            };
+        let Contents { paths, peers, .. } = contents;
         let memory = Memory::default();
         memory.restore(paths);
         let mut directory = Directory::default();
@@ -70,8 +88,12 @@ impl Kept {
 pub(crate) fn load(file: &MemoryFile) -> Result<Contents, Stop> {
     let name = file.name().display();
     let loaded = file.load().map_err(|error| Stop::because(&name, error))?;
+    Ok(contents_of(file, loaded))
+}
+
+fn contents_of(file: &MemoryFile, loaded: Loaded) -> Contents {
     if let Some(warning) = loaded.warning {
-        complain("warning", &format!("{name}: {warning}"));
+        complain("warning", &format!("{}: {warning}", file.name().display()));
     }
-    Ok(loaded.contents)
+    loaded.contents
 }

@@ -706,6 +706,40 @@ fn the_status_of_a_probe_is_its_verdict_even_unread() {
     }
 }
 
+/// A memory that another user owns.
+#[test]
+fn a_memory_that_may_not_be_read_is_a_warning_and_no_end() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("headstart");
+    std::fs::copy(env!("CARGO_BIN_EXE_headstart"), &program).unwrap();
+    let file = folder.path().join("memory");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o0)).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let mut command = std::process::Command::new(program);
+    command.args(["forward", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:9"]);
+    command.arg("--memory").arg(&file);
+    if std::fs::metadata(&file).unwrap().uid() == 0 {
+        // Root may read everything.
+        command.uid(65_534);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 12];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"listening on");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    let (status, complaint) = wait(child);
+    assert!(status.success(), "{status}: {complaint}");
+    assert!(complaint.contains("nothing is kept"), "{complaint}");
+}
+
 #[test]
 fn fast_open_off_is_a_warning_with_its_remedy() {
     let output = headstart(&["serve", "127.0.0.1:0", "--json"])

@@ -81,7 +81,7 @@ impl MemoryFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.name.clone(),
             Err(error) => return Err(error),
         };
-        let _lock = lock(&beside(&name, ".lock"))?;
+        let _lock = lock(&beside(&name, ".lock"), &name)?;
         let loaded = self.load()?;
         if let Some(warning) = loaded.warning.filter(|warning| !warning.is_ours()) {
             let text = format!("{}: {warning}", self.name.display());
@@ -108,7 +108,15 @@ fn beside(name: &Path, ending: &str) -> PathBuf {
 }
 
 fn replace(name: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = for_owner_only().truncate(true).open(new)?;
+    let mut file = match for_owner_only().create_new(true).open(new) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left by a process of the same number that was killed, or a link that somebody laid.
+            fs::remove_file(new)?;
+            for_owner_only().create_new(true).open(new)?
+        }
+        other => other?,
+    };
+    give(&file, name);
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
@@ -118,17 +126,45 @@ fn replace(name: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn for_owner_only() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true);
+    options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
 }
 
+/// Gives a new file to whom the one of this name belongs, with its mode, or, if there is none, to whom
+/// the folder belongs: root, who looks into the file of a service, must not lock it out. Where that
+/// is not allowed the file stays its maker's.
+#[cfg(unix)]
+fn give(file: &File, name: &Path) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    let (like, mode) = match fs::metadata(name) {
+        Ok(old) => {
+            let mode = old.permissions().mode() & 0o777;
+            (Ok(old), mode)
+        }
+        Err(_) => (fs::metadata(folder(name)), 0o600),
+    };
+    let Ok(like) = like else { return };
+    if fchown(file, Some(like.uid()), Some(like.gid())).is_ok() {
+        // Best effort, as above.
+        let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+    }
+}
+
+#[cfg(not(unix))]
+fn give(_file: &File, _name: &Path) {}
+
+#[cfg(unix)]
+fn folder(name: &Path) -> &Path {
+    let folder = name.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
 /// The new name is on the disk once its folder is.
 #[cfg(unix)]
 fn sync_folder(name: &Path) -> io::Result<()> {
-    let folder = name.parent().filter(|folder| *folder != Path::new(""));
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder(name))?.sync_all()
 }
 
 #[cfg(not(unix))]
@@ -136,10 +172,19 @@ fn sync_folder(_name: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the lock; it ends with the file that is returned, or the process.
+/// Waits for the lock of a file; it ends with the file that is returned, or the process.
 #[cfg(unix)]
-fn lock(name: &Path) -> io::Result<File> {
-    let file = for_owner_only().open(name)?;
+fn lock(name: &Path, of: &Path) -> io::Result<File> {
+    let file = match for_owner_only().create_new(true).open(name) {
+        Ok(file) => {
+            give(&file, of);
+            file
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            for_owner_only().open(name)?
+        }
+        Err(error) => return Err(error),
+    };
     loop {
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive) {
             Ok(()) => return Ok(file),
@@ -154,6 +199,6 @@ fn lock(name: &Path) -> io::Result<File> {
 struct Unlocked;
 
 #[cfg(not(unix))]
-fn lock(_name: &Path) -> io::Result<Unlocked> {
+fn lock(_name: &Path, _of: &Path) -> io::Result<Unlocked> {
     Ok(Unlocked)
 }

@@ -32,7 +32,9 @@
 //! were and a checksum (XXH3, of everything above). Times are milliseconds since 1970. It is written anew each time: under
 //! another name beside it, flushed to the disk, then given its name. So at any
 //! time, also after a crash, it is whole: what was written, or what was there
-//! before. On Unix only its owner may read it, for it says who was dialled.
+//! before. On Unix only its owner may read it, unless its mode was changed, for it says who was dialled.
+//! It stays its owner's whoever writes it anew; a new one is its folder's owner's, if the system lets
+//! it be given away, as root may.
 //!
 //! A file that is damaged all the same, by as much as a bit, is taken for empty,
 //! with a warning, and written anew. One that is something else, or of a newer version, is taken for

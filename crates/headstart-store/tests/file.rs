@@ -113,6 +113,47 @@ fn only_its_owner_reads_it_and_a_link_stays_one() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[cfg(unix)]
+#[test]
+fn it_stays_its_owners_with_its_mode() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    const SERVICE: u32 = 65_534;
+    let is_service = |name: &std::path::Path| {
+        let file = fs::metadata(name).unwrap();
+        (file.uid(), file.gid()) == (SERVICE, SERVICE)
+    };
+    let (folder, file) = file();
+    // Only root may give something away.
+    let is_root = chown(folder.path(), Some(SERVICE), Some(SERVICE)).is_ok();
+    let lock = folder.path().join("memory.lock");
+    for mode in [0o600, 0o640] {
+        file.update(|stored| stored.merge([path(1, 1)])).unwrap();
+        assert!(!is_root || is_service(file.name()) && is_service(&lock));
+        let found = fs::metadata(file.name()).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, mode, "{found:o}");
+        fs::set_permissions(file.name(), fs::Permissions::from_mode(0o640)).unwrap();
+        // From now on the file's owner counts, not the folder's.
+        if is_root {
+            chown(folder.path(), Some(0), Some(0)).unwrap();
+            fs::remove_file(&lock).unwrap();
+        }
+    }
+}
+
+/// Who owns the folder may lay a link where the new file is to be: it is not followed.
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_way_is_not_written_through() {
+    let (folder, file) = file();
+    let other = folder.path().join("other");
+    fs::write(&other, "mine").unwrap();
+    let new = format!("memory.{}.new", std::process::id());
+    std::os::unix::fs::symlink(&other, folder.path().join(new)).unwrap();
+    file.update(|stored| stored.merge([path(1, 1)])).unwrap();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+    assert_eq!(file.load().unwrap().contents.paths.len(), 1);
+}
+
 #[test]
 fn what_is_something_else_is_never_written_over() {
     let newer = "{\"is\":\"headstart-memory\",\"version\":2}\nwho knows\n";
