@@ -1,10 +1,13 @@
 //! The file that `--memory` names.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use headstart_store::{Contents, Loaded, MemoryFile};
 use headstart_tokio::Memory;
+use headstart_tokio::core::path::PathKey;
 use headstart_tokio::core::peers::Directory;
 
 use crate::exit::Stop;
@@ -16,6 +19,8 @@ pub(crate) struct Kept {
     file: MemoryFile,
     /// It may be written, and is not something else, which is left as it is.
     is_ours: bool,
+    /// The paths that it had when it was last read or written.
+    stored: Mutex<HashSet<PathKey>>,
     pub(crate) memory: Memory,
     pub(crate) peers: Directory,
 }
@@ -50,6 +55,7 @@ impl Kept {
                 Err(error) => return Err(Stop::because(name.display(), error)),
             };
         let Contents { paths, peers, .. } = contents;
+        let stored = paths.iter().map(|remembered| remembered.path).collect();
         let memory = Memory::default();
         memory.restore(paths);
         let mut directory = Directory::default();
@@ -62,19 +68,38 @@ impl Kept {
         Ok(Self {
             file,
             is_ours,
+            stored: Mutex::new(stored),
             memory,
             peers: directory,
         })
     }
 
     /// Writes what is remembered of paths back, beside what other processes
-    /// have learnt meanwhile. Waits for the disk.
+    /// have learnt meanwhile. Paths that the file had and has no more, somebody
+    /// wants forgotten: so they are. Waits for the disk.
     pub(crate) fn save(&self) {
         if !self.is_ours {
             return;
         }
-        let news = self.memory.snapshot();
-        if let Err(error) = self.file.update(|contents| contents.merge(news)) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of what was lost by damage, nobody wanted that.
+        let is_whole = self
+            .file
+            .load()
+            .is_ok_and(|loaded| loaded.warning.is_none());
+        let keys = |contents: &Contents| -> HashSet<_> {
+            contents.paths.iter().map(|known| known.path).collect()
+        };
+        let updated = self.file.update(|contents| {
+            if is_whole {
+                for path in stored.difference(&keys(contents)) {
+                    self.memory.forget(*path);
+                }
+            }
+            contents.merge(self.memory.snapshot());
+            *stored = keys(contents);
+        });
+        if let Err(error) = updated {
             let name = self.file.name().display();
             complain(
                 "warning",

@@ -10,7 +10,7 @@ use headstart_tokio::core::peers::NodeUrl;
 use serde::Serialize;
 
 use crate::cli::{PeersArgs, Server};
-use crate::exit::{Done, Stop};
+use crate::exit::{self, Done, Stop};
 use crate::memory;
 use crate::output::{self, BAD, GOOD, ODD, complain, styled};
 
@@ -18,11 +18,13 @@ use crate::output::{self, BAD, GOOD, ODD, complain, styled};
 pub(crate) fn run(args: &PeersArgs) -> Result<Done, Stop> {
     let file = MemoryFile::new(&args.file);
     let mut contents = memory::load(&file)?;
+    let mut done = Done::Well;
     if !args.add.is_empty() || !args.forget.is_empty() {
-        let change = |contents: &mut Contents| {
+        let mut change = |contents: &mut Contents| {
             for peer in &args.forget {
                 if forget(contents, peer) == 0 {
                     complain("warning", &format!("nothing is known of {peer}"));
+                    done = Done::Partly;
                 }
             }
             args.add
@@ -35,8 +37,8 @@ pub(crate) fn run(args: &PeersArgs) -> Result<Done, Stop> {
         })
         .map_err(|error| Stop::because("writing", error))?;
     }
-    list(&contents, args.json)?;
-    Ok(Done::Well)
+    exit::even_unread(list(&contents, args.json))?;
+    Ok(done)
 }
 
 /// Forgets a peer, and the paths to its addresses; how many of them were known.
@@ -49,7 +51,8 @@ fn forget(contents: &mut Contents, peer: &Server) -> usize {
     contents
         .paths
         .retain(|path| !addresses.contains(&path.path.peer()));
-    let is_peer = |url: &NodeUrl| (url.host(), url.port()) == (&peer.host, peer.port);
+    let is_peer =
+        |url: &NodeUrl| url.host().eq_ignore_ascii_case(&peer.host) && url.port() == peer.port;
     contents.peers.retain(|url| !is_peer(url));
     before.saturating_sub(known(contents))
 }

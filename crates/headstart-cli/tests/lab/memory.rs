@@ -6,15 +6,16 @@ use std::process::Output;
 
 use headstart_lab::{Lab, Rule};
 use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{complaints, headstart, json_lines, run};
+use crate::common::{Server, complaints, headstart, json_lines, run};
 use crate::fast_open::{SERVER, fetch_cookie, lab_and_server, on_client};
 use crate::trial;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         (
             "a_failure_is_remembered_between_runs",
             a_failure_is_remembered_between_runs,
@@ -26,6 +27,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         (
             "a_damaged_memory_is_begun_anew",
             a_damaged_memory_is_begun_anew,
+        ),
+        (
+            "what_is_forgotten_stays_so_beside_a_forward",
+            what_is_forgotten_stays_so_beside_a_forward,
         ),
         (
             "peers_are_listed_added_and_forgotten",
@@ -181,6 +186,32 @@ fn a_damaged_memory_is_begun_anew() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+fn what_is_forgotten_stays_so_beside_a_forward() {
+    let (lab, _server) = lab_and_server();
+    let (_folder, file) = file();
+    fetch_cookie(&lab);
+    lab.set_rule(Rule::DropSynWithData);
+    race(&lab, &file, &["-n", "5"]);
+    let name = file.to_str().unwrap();
+    for forget in [false, true] {
+        let arguments = [
+            &["forward", "--listen", "127.0.0.1:0", "--to", SERVER],
+            &["--memory", name, "--json"][..],
+        ]
+        .concat();
+        let spawn = || Server::spawn(headstart(&arguments));
+        let forward = lab.client().run(spawn).unwrap();
+        if forget {
+            peers(&file, &["--forget", SERVER]);
+        }
+        kill(forward.pid(), Signal::SIGTERM).unwrap();
+        forward.expect("summary");
+        let listed = json_lines(&peers(&file, &["--json"]));
+        let paths = &listed.last().unwrap()["summary"]["paths"];
+        assert_eq!(paths, i32::from(!forget), "{listed:?}");
+    }
+}
+
 fn peers_are_listed_added_and_forgotten() {
     let (_folder, file) = file();
     let added = peers(
@@ -213,6 +244,14 @@ fn peers_are_listed_added_and_forgotten() {
         words.contains("takes the first copy") && words.contains("not raced"),
         "{words}"
     );
+    // Names are the same in all letters; of whom nothing is known is no success.
+    let name = file.to_str().unwrap();
+    for (status, known) in [(0, true), (1, false)] {
+        let output = run(&["peers", name, "--forget", "NODE.example:7777", "--json"]);
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert_eq!(complaints(&output).is_empty(), known, "{output:?}");
+        assert_eq!(json_lines(&output)[1]["summary"]["peers"], 1);
+    }
 
     // A peer that is said not to debounce is not raced.
     let (lab, _server) = lab_and_server();
