@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -455,7 +455,7 @@ impl FramingName {
 /// A host and a port to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// A name, or an address without brackets.
+    /// A name, or an address without brackets, with its scope if it has one (`fe80::1%eth0`).
     pub(crate) host: String,
     pub(crate) port: u16,
 }
@@ -473,29 +473,54 @@ impl FromStr for Server {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(address) = text.parse::<SocketAddr>() {
+        if let Ok(SocketAddr::V4(address)) = text.parse() {
             return Self::new(address.ip().to_string(), address.port());
         }
         let (host, port) = text
             .rsplit_once(':')
             .ok_or("no port: write HOST:PORT, such as localhost:4000")?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        if let Some(host) = bracketed.and_then(with_scope) {
+            return Self::new(host, port_of(port)?);
+        }
         if host.contains(':') || host.contains('[') {
             return Err("write an IPv6 address in brackets: [::1]:4000");
         }
         if host.is_empty() || host.chars().any(char::is_whitespace) {
             return Err("no host: write HOST:PORT, such as localhost:4000");
         }
-        let port = port
-            .parse()
-            .map_err(|_| "the port must be a number from 1 to 65535")?;
-        Self::new(host.to_owned(), port)
+        Self::new(host.to_owned(), port_of(port)?)
+    }
+}
+
+const NO_PORT: &str = "the port must be a number from 1 to 65535";
+
+fn port_of(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| NO_PORT)
+}
+
+/// An IPv6 address as it is usually written, and its scope behind `%`: the number or name of the
+/// interface that leads to a link-local address.
+fn with_scope(text: &str) -> Option<String> {
+    let (address, scope) = match text.split_once('%') {
+        Some((address, scope)) => (address, Some(scope)),
+        None => (text, None),
+    };
+    let address: Ipv6Addr = address.parse().ok()?;
+    let odd = |c: char| c.is_whitespace() || "%[]/".contains(c);
+    match scope {
+        None => Some(address.to_string()),
+        Some(scope) if scope.is_empty() || scope.contains(odd) => None,
+        Some(scope) => Some(format!("{address}%{scope}")),
     }
 }
 
 impl Server {
     fn new(host: String, port: u16) -> Result<Self, &'static str> {
         match port {
-            0 => Err("the port must be a number from 1 to 65535"),
+            0 => Err(NO_PORT),
             _ => Ok(Self { host, port }),
         }
     }
@@ -528,6 +553,8 @@ mod tests {
             ("localhost:80", "localhost", 80),
             ("192.0.2.1:65535", "192.0.2.1", 65535),
             ("[2001:db8::1]:443", "2001:db8::1", 443),
+            ("[fe80::1%3]:80", "fe80::1%3", 80),
+            ("[fe80::1%eth0.5]:80", "fe80::1%eth0.5", 80),
         ] {
             let server: Server = text.parse().unwrap();
             assert_eq!((server.host.as_str(), server.port), (host, port));
@@ -546,8 +573,26 @@ mod tests {
             "[::1]:0",
             "a b:80",
             "[host]:80",
+            "[fe80::1%]:80",
+            "[fe80::1%a b]:80",
+            "[fe80::1%3]:0",
+            "fe80::1%3:80",
         ] {
             assert!(text.parse::<Server>().is_err(), "{text}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_scope_leads_to_its_interface() {
+        use std::net::ToSocketAddrs;
+        for text in ["[fe80::1%1]:80", "[fe80::1%lo]:80"] {
+            let server: Server = text.parse().unwrap();
+            let mut found = (server.host.as_str(), server.port)
+                .to_socket_addrs()
+                .unwrap();
+            // The first interface of every namespace is loopback.
+            assert_eq!(found.next(), "[fe80::1%1]:80".parse().ok(), "{text}");
         }
     }
 
