@@ -87,6 +87,7 @@ fn setup(bytes: &mut Unstructured<'_>) -> Result<Setup> {
         schedule,
         losers: *bytes.choose(&[LoserClose::Abortive, LoserClose::Graceful])?,
         targets: *bytes.choose(&[1, 1, 2, 3, TARGETS_MAX])?,
+        suspended: *bytes.choose(&[0, 0, 1, 2])?,
         syn_payload: *bytes.choose(&[1400, 0, 1, 1 << 20])?,
         held_max: *bytes.choose(&[2, 1, 1000, 64 * 1024])?,
         address_delay: duration(bytes)?,

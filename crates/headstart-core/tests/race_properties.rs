@@ -53,6 +53,7 @@ fn setups() -> impl Strategy<Value = Setup> {
     ]);
     let sizes = (
         1..=8usize,
+        0..=2usize,
         select(vec![0, 1, 1400, 1 << 20]),
         select(vec![1, 1000, 64 * 1024]),
     );
@@ -81,8 +82,9 @@ fn setups() -> impl Strategy<Value = Setup> {
                 schedule,
                 losers,
                 targets: sizes.0,
-                syn_payload: sizes.1,
-                held_max: sizes.2,
+                suspended: sizes.1,
+                syn_payload: sizes.2,
+                held_max: sizes.3,
                 address_delay: times.0,
                 cutover_wait: times.1,
             },

@@ -2,12 +2,13 @@
 //! every edge (R1 to R16): see `headstart_sim::state_space`.
 //!
 //! With `HEADSTART_STATE_SPACE=full` in the environment every combination of
-//! settings is explored by hostile drivers, with every kind of failure and 5
-//! bytes: for a release build, and an hour.
+//! settings to one address is explored by hostile drivers, with every kind of
+//! failure and 5 bytes, and both kinds of attempt to two addresses by truthful
+//! ones: for a release build, and an hour.
 
 mod tables;
 
-use headstart_sim::state_space::{Size, Space, every_setting, spaces};
+use headstart_sim::state_space::{Size, Space, every_setting, spaces, two_addresses};
 use tables::Table;
 
 /// The transition table that is reviewed.
@@ -41,13 +42,17 @@ explored! {
     bytes_that_may_not_be_copied_to_two: "bytes that may not be copied, to two addresses",
     one_kind_alone: "one kind alone",
     other_settings: "other settings",
-    three_attempts: "three attempts",
+    three_attempts_of_one_kind: "three attempts of one kind",
+    three_attempts_of_both_kinds: "three attempts of both kinds",
 }
 
 #[test]
 fn every_combination_of_settings() {
     if std::env::var_os("HEADSTART_STATE_SPACE").is_some_and(|value| value == "full") {
         explore(&every_setting());
+        for space in two_addresses() {
+            explore(&space);
+        }
     }
 }
 

@@ -43,7 +43,7 @@ mod world;
 pub use actions::Bounds;
 pub use explore::{Broken, Size};
 pub use setup::{Flight, Setup};
-pub use spaces::{Space, every_setting, spaces};
+pub use spaces::{Space, every_setting, spaces, two_addresses};
 pub use taken::Taken;
 pub use world::{Action, World};
 

@@ -135,7 +135,7 @@ fn chosen_for_a_reason(before: &Snapshot, asked: Step, action: Action, world: &W
         looked,
         "R6 attempt {index} is chosen without a last look at all"
     );
-    r6_right_one(before, index, world)
+    r6_right_one(before, action, index, world)
 }
 
 fn last_look(asked: Step, action: Action, index: usize) -> bool {
@@ -143,16 +143,19 @@ fn last_look(asked: Step, action: Action, index: usize) -> bool {
         && matches!(asked, Step::Look(id) if id.index() == index)
 }
 
-fn r6_right_one(before: &Snapshot, index: usize, world: &World) -> Verdict {
+fn r6_right_one(before: &Snapshot, action: Action, index: usize, world: &World) -> Verdict {
     let chosen = &world.snap.attempts[index];
-    let plain_open = before
-        .attempts
-        .iter()
-        .any(|attempt| attempt.kind == AttemptKind::Plain && attempt.phase.is_open());
-    let acknowledged = before
-        .attempts
-        .iter()
-        .any(|attempt| attempt.syn_data == SynData::Acknowledged && attempt.phase.is_open());
+    // Who left in this very step could not be chosen any more; who opened in it
+    // could.
+    let open = |index: usize| {
+        let opened = matches!(action, Action::Tell(told, Event::Opened(_)) if told == index);
+        let phase = before.attempts[index].phase;
+        let can_open = opened && matches!(phase, Phase::Handshake { .. });
+        world.legs[index].cause.is_none() && (phase.is_open() || can_open)
+    };
+    let plain_open = legs(world).any(|index| world.is_plain(index) && open(index));
+    let acknowledged = legs(world)
+        .any(|index| open(index) && world.snap.attempts[index].syn_data == SynData::Acknowledged);
     let waited = world
         .held_since
         .is_some_and(|since| world.now >= since.saturating_add(world.setup.cutover_wait));

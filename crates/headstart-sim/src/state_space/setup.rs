@@ -5,6 +5,8 @@ use std::time::Duration;
 use headstart_core::config::{FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule};
 use headstart_core::framing::token::{HEADER_LEN, Header, Id};
 use headstart_core::framing::{ByteOrder, Framing, LengthPrefix, PrefixWidth};
+use headstart_core::path::{Plan, Trouble};
+use headstart_core::time::Instant;
 
 /// What the application states of its first bytes, and what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +40,9 @@ pub struct Setup {
     pub losers: LoserClose,
     /// Addresses.
     pub targets: usize,
+    /// How many of them, the last ones, have a path on which Fast Open is
+    /// suspended: plain alone goes there.
+    pub suspended: usize,
     /// Bytes that a SYN carries.
     pub syn_payload: usize,
     /// Most bytes held beyond the first flight.
@@ -49,6 +54,10 @@ pub struct Setup {
 }
 
 const TOKEN: Id = Id([7; 16]);
+const SUSPENDED: Plan = Plan::Plain {
+    trouble: Trouble::Refused,
+    until: Instant::from_nanos(u64::MAX),
+};
 
 /// A framing whose first bytes count the rest: one byte where that is enough
 /// for a message of this length, two otherwise.
@@ -79,6 +88,7 @@ impl Setup {
             schedule: Schedule::AtOnce,
             losers: LoserClose::Abortive,
             targets: 1,
+            suspended: 0,
             syn_payload: 1400,
             held_max: 2,
             address_delay: Duration::from_nanos(20),
@@ -105,8 +115,18 @@ impl Setup {
             .held_max(self.held_max)
             .address_delay(self.address_delay)
             .cutover_wait(self.cutover_wait);
+        let raced = self.targets.saturating_sub(self.suspended);
         (0..self.targets)
-            .fold(builder, |builder, _| builder.target(self.syn_payload))
+            .map(|target| {
+                if target < raced {
+                    Plan::Race
+                } else {
+                    SUSPENDED
+                }
+            })
+            .fold(builder, |builder, plan| {
+                builder.planned_target(self.syn_payload, plan)
+            })
             .build()
             .expect("settings within their ranges")
     }

@@ -1,7 +1,7 @@
 //! Which races are explored, and how far.
 //!
-//! Bounds: flights of 2 bytes (Token: 24 more), up to 2 bytes held, 4 bytes in
-//! all.
+//! Bounds: flights of 2 bytes (Token: 24 more), up to 2 bytes held, 4
+//! bytes in all; two attempts, or three.
 
 use std::time::Duration;
 
@@ -107,11 +107,12 @@ pub fn spaces() -> Vec<Space> {
             ],
         ),
         space("other settings", COARSE, other_settings()),
-        space("three attempts", COARSE, three_attempts()),
+        space("three attempts of one kind", COARSE, three_attempts()),
+        space("three attempts of both kinds", COARSE, mixed(1)),
     ]
 }
 
-/// Every combination of settings under hostile drivers, with every kind of
+/// Every combination of settings to one address, under hostile drivers, with every kind of
 /// failure and 5 bytes: for a release build, and an hour.
 #[must_use]
 pub fn every_setting() -> Space {
@@ -152,6 +153,16 @@ pub fn every_setting() -> Space {
         coarse: false,
     };
     space("every combination of settings", bounds, setups)
+}
+
+/// Both kinds of attempt to two addresses, further than [`spaces`] goes: for a
+/// release build, and minutes.
+#[must_use]
+pub fn two_addresses() -> Vec<Space> {
+    vec![
+        space("three attempts, with every event", FEW, mixed(1)),
+        space("four attempts", COARSE, mixed(0)),
+    ]
 }
 
 fn space(name: &'static str, bounds: Bounds, setups: Vec<Setup>) -> Space {
@@ -221,6 +232,19 @@ fn other_settings() -> Vec<Setup> {
             ..Setup::new(FLIGHT)
         },
     ]
+}
+
+/// Two addresses at once, to some of which plain goes alone.
+fn mixed(suspended: usize) -> Vec<Setup> {
+    [Peer::Pairing, Peer::FirstCome]
+        .map(|peer| Setup {
+            peer,
+            targets: 2,
+            suspended,
+            address_delay: Duration::ZERO,
+            ..Setup::new(FLIGHT)
+        })
+        .to_vec()
 }
 
 /// Three attempts of one kind, all at once.
