@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use common::{Flight, Setup};
 use headstart_core::config::{
-    COOKIE_WAIT, ConfigError, FirstFlight, Kinds, LoserClose, Peer, RESET_WAIT, RaceConfig,
-    Schedule,
+    COOKIE_WAIT, ConfigError, FirstFlight, Kinds, LoserClose, Peer, RaceConfig, Schedule,
 };
 use headstart_core::framing::FLIGHT_MAX;
 use headstart_core::framing::token::HEADER_LEN;
@@ -858,8 +857,8 @@ fn r15_a_peer_has_time_to_reset_the_copy_that_it_did_not_serve() {
         scene.tell(FAST_OPEN, Event::Opened(SynData::Ignored));
         scene.opens(PLAIN);
         scene.expect_write(PLAIN, b"hello");
-        scene.expect_wait(40 * MS + RESET_WAIT);
-        scene.pass(40 * MS + RESET_WAIT);
+        scene.expect_wait(290 * MS);
+        scene.pass(290 * MS);
         scene.expect_look(PLAIN);
         scene.expect_look(FAST_OPEN);
         scene.expect_chosen(PLAIN);

@@ -1,7 +1,7 @@
 //! R7, R9, R14: when things happen.
 
-use headstart_core::config::{Kinds, Schedule};
-use headstart_core::race::AttemptKind;
+use headstart_core::config::{Kinds, LoserClose, Schedule};
+use headstart_core::race::{AttemptKind, SynData};
 
 use super::Found;
 use super::ends::{
@@ -9,8 +9,17 @@ use super::ends::{
 };
 use crate::run::Finished;
 use crate::scenario::Trigger;
-use crate::tcp::nanos;
+use crate::stream::Statement;
+use crate::tcp::{millis, nanos};
 use crate::world::{CLOCK_BEGIN, Flow};
+
+/// A peer's program is given so much, besides a handshake, to reset the copy that
+/// it did not serve. Not the core's own number: what that costs is judged here.
+const RESET_TAKES: u64 = millis(250);
+/// Bytes that need no acknowledgement, less two packets for FIN and the flight.
+const FIRST_WINDOW: usize = 8 * 1_460;
+/// A gate waits so long whether a copy says more than the one that has ended.
+const LAST_WORDS_TAKE: u64 = millis(1_000);
 
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r7_no_needless_copy(run, found);
@@ -117,6 +126,90 @@ pub(super) fn compare(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Foun
     r9_first_reply(run, alone, found);
 }
 
+/// R6: what waits for the choice comes later than alone by no more than an
+/// answer or a reset of the copy on Fast Open is given, from when plain opens.
+fn r6_uploads_wait_no_longer(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
+    let (Some(due), Some(came)) = (alone.app.first_byte, run.app.first_byte) else {
+        return;
+    };
+    let plain = |one: &Flow| one.kind == AttemptKind::Plain;
+    let (Some(ours), Some(theirs)) = (run.won().filter(|one| plain(one)), alone.won()) else {
+        return;
+    };
+    // What is written in other parts is lost, late and sent at once otherwise.
+    let by_chance = |one: &Flow| {
+        one.lost_back > 0 || one.lost_there > 0 || one.too_early || !one.link.jitter.is_zero()
+    };
+    let noise = run.scenario.noise;
+    let noisy = noise.order || noise.write_max.is_some() || noise.blocks || noise.jump.is_some();
+    if ours.target != theirs.target
+        || by_chance(ours)
+        || by_chance(theirs)
+        || noisy
+        || came_late(run)
+        || ended_early(run)
+        || lacks_a_copy(run)
+        || is_a_matter_of_moments(run, alone)
+        || run.app.left.is_some_and(|left| left < due)
+    {
+        return;
+    }
+    let due = due
+        .saturating_add(choice_may_take(run, ours))
+        .saturating_add(window_may_take(run, ours))
+        .saturating_add(end_may_take(run));
+    found.require(came <= due, "R6", || {
+        format!("the reply to what waited for the choice came at {came}, due was {due}")
+    });
+}
+
+/// How long after plain has opened held bytes may wait for the choice.
+fn choice_may_take(run: &Finished<'_>, plain: &Flow) -> u64 {
+    let Some(opened) = plain.opened_at else {
+        return 0;
+    };
+    let handshake = opened.saturating_sub(plain.syn_at);
+    let quarter = handshake / 4;
+    let copies = run.world.flows.iter().filter(|flow| {
+        flow.kind == AttemptKind::FastOpen && flow.closed_at.is_none_or(|closed| closed >= opened)
+    });
+    let waits = copies.map(|copy| {
+        let late = copy.syn_at.saturating_sub(plain.syn_at);
+        let answer = late.saturating_add(quarter);
+        let socket = run.world.sockets.get(copy.client);
+        let acknowledged = socket.is_some_and(|one| one.syn_data == SynData::Acknowledged);
+        match copy.opened_at {
+            Some(at) if !acknowledged => {
+                let reset = handshake.saturating_add(quarter.max(RESET_TAKES));
+                at.saturating_sub(opened).min(answer).saturating_add(reset)
+            }
+            _ => answer,
+        }
+    });
+    waits.max().unwrap_or(0)
+}
+
+/// The flight goes in a packet of its own: where what is written fills the first
+/// window, the last packet may have to wait for its acknowledgement.
+fn window_may_take(run: &Finished<'_>, plain: &Flow) -> u64 {
+    match run.app.written >= FIRST_WINDOW {
+        true => plain.opened_at.unwrap_or(0).saturating_sub(plain.syn_at),
+        false => 0,
+    }
+}
+
+/// How long a server that pairs may wait with the client's FIN: a copy that was
+/// given up may yet say more, unless the Token tells that it is reset.
+fn end_may_take(run: &Finished<'_>) -> u64 {
+    let server = &run.scenario.server;
+    let told = run.scenario.client.statement == Statement::Token
+        && run.scenario.race.losers == LoserClose::Abortive;
+    match server.pairing.is_some() && server.trigger == Trigger::Eof && !told {
+        true => LAST_WORDS_TAKE,
+        false => 0,
+    }
+}
+
 /// When the connection was chosen, at the latest.
 fn decided_at(run: &Finished<'_>) -> Option<u64> {
     let opened = run.won()?.opened_at;
@@ -154,11 +247,12 @@ fn r9_first_reply(run: &Finished<'_>, alone: &Finished<'_>, found: &mut Found) {
     let Some(due) = alone.app.first_byte else {
         return;
     };
-    let more = is_forced(run);
     // How long FIN takes has no reference where another copy is served.
     let waits = run.scenario.server.trigger == Trigger::Eof;
-    if more
-        || waits
+    if is_forced(run) {
+        return r6_uploads_wait_no_longer(run, alone, found);
+    }
+    if waits
         || came_late(run)
         || ended_early(run)
         || lacks_a_copy(run)

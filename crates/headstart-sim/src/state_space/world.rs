@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use headstart_core::config::{LoserClose, Peer, RESET_WAIT};
+use headstart_core::config::{LoserClose, Peer};
 use headstart_core::race::{
     Accepted, AttemptId, AttemptKind, Close, Event, Exit, FailureKind, NotStarted, Outcome, Phase,
     Progress, Race, Report, Snapshot, Step, SynData,
@@ -85,6 +85,10 @@ pub struct World {
     pub(super) snap: Snapshot,
     pub(super) step: Step,
 }
+
+/// What a peer's program is given, besides a handshake, to reset the copy that it
+/// did not serve. Not the core's own number: a model does not ask what it judges.
+const RESET_TAKES: Duration = Duration::from_millis(250);
 
 /// The moment at which every race under test begins.
 pub(super) const BEGAN: Instant = Instant::from_nanos(1000);
@@ -455,7 +459,7 @@ impl World {
                     Phase::Open { taken, .. }
                         if taken > 0 && attempt.syn_data != SynData::Acknowledged =>
                     {
-                        Some((attempt.opened.max(plain.opened)?, quarter.max(RESET_WAIT)))
+                        Some((attempt.opened.max(plain.opened)?, quarter.max(RESET_TAKES)))
                     }
                     _ => None,
                 }
