@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use headstart_core::race::FailureKind;
 
-use crate::driver::{Driver, Wakes};
+use crate::driver::{Driver, Wakes, look_at};
 use crate::scenario::{Act, Scenario};
 use crate::tcp::nanos;
 use crate::trace::What;
@@ -46,6 +46,8 @@ pub(crate) struct App<'a> {
     pub(crate) write_failed: Option<FailureKind>,
     pub(crate) shut: bool,
     pub(crate) left: Option<u64>,
+    /// A flush was done when nobody had what was written.
+    pub(crate) flushed_in_vain: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> App<'a> {
             write_failed: None,
             shut: false,
             left: None,
+            flushed_in_vain: None,
             buffer: vec![0; READ_SIZE],
         }
     }
@@ -131,7 +134,13 @@ impl<'a> App<'a> {
                 self.place = self.place.saturating_add(1);
                 return;
             }
-            Act::Flush => self.settle(driver.flush(world)),
+            Act::Flush => {
+                let flushed = driver.flush(world);
+                if matches!(flushed, Poll::Ready(Ok(()))) && !self.is_flushed(driver, world) {
+                    self.flushed_in_vain.get_or_insert(world.now);
+                }
+                self.settle(flushed)
+            }
             Act::Read => {
                 self.reading = true;
                 self.read_woken = true;
@@ -153,6 +162,21 @@ impl<'a> App<'a> {
             self.place = self.place.saturating_add(1);
             self.write_woken = true;
         }
+    }
+
+    /// Whether there is a connection, or a kernel that has all that was written.
+    fn is_flushed(&self, driver: &dyn Driver, world: &World<'_>) -> bool {
+        let header = world.scenario.client.statement.header_len();
+        let due = match self.written {
+            0 => 0,
+            written => written.saturating_add(header),
+        };
+        let mut flows = world.flows.iter();
+        look_at(driver, |race| race.chosen().is_some()) == Some(true)
+            || flows.any(|flow| {
+                let socket = world.sockets.get(flow.client);
+                socket.is_some_and(|socket| socket.tx.len() >= due)
+            })
     }
 
     fn settle(&mut self, polled: Poll<Result<(), FailureKind>>) -> bool {

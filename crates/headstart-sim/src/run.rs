@@ -1,6 +1,6 @@
 //! Running a scenario, to its end.
 
-use headstart_core::race::{AttemptKind, Report, SynData};
+use headstart_core::race::{AttemptKind, Ending, Reasons, Report, SynData};
 use headstart_core::{Instant, RaceConfig};
 use std::time::Duration;
 
@@ -69,6 +69,10 @@ pub(crate) struct Finished<'a> {
     pub(crate) report: Report,
     /// The connection, by number, though it may have failed since.
     pub(crate) chosen: Option<usize>,
+    /// Why the attempts that are out are out.
+    pub(crate) reasons: Reasons,
+    /// How it ended, if without a connection.
+    pub(crate) ending: Option<Ending>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) excuse: Option<&'static str>,
 }
@@ -228,6 +232,7 @@ fn simulate<'a, D: Driver>(
     }
     let Ours { driver, app } = ours;
     let (report, chosen) = look_at(&driver, |race| (race.report(), race.chosen()))?;
+    let (reasons, ending) = look_at(&driver, |race| (race.reasons(), race.ending()))?;
     if violations.is_empty() && !driver.is_settled() {
         let text = "nothing will ever happen, and the race is not settled";
         violations.push(Violation::new("R16", world.now, text));
@@ -239,6 +244,8 @@ fn simulate<'a, D: Driver>(
         upload,
         report,
         chosen: chosen.map(|id| id.index()),
+        reasons,
+        ending,
         violations,
         excuse: None,
     })

@@ -90,7 +90,7 @@ const USES: [Change; 9] = [
 ];
 
 /// How the race is set, and what stands around it.
-const SETTINGS: [Change; 28] = [
+const SETTINGS: [Change; 29] = [
     ("a first contact", |s| s.race.cookie = None),
     ("a client without fast open", |s| s.race.fast_open = false),
     ("a server without fast open", |s| s.server.fast_open = false),
@@ -125,6 +125,13 @@ const SETTINGS: [Change; 28] = [
         let mut dead = s.race.targets.clone();
         dead.iter_mut().for_each(|t| t.reach = Reach::Dead);
         s.race.targets.splice(0..0, dead);
+    }),
+    ("an unreachable address before one that resets", |s| {
+        let mut closed = s.race.targets.clone();
+        closed.iter_mut().for_each(|t| t.reach = Reach::Unreachable);
+        s.race.targets.splice(0..0, closed);
+        s.server.answer = 0;
+        s.server.end = End::Reset;
     }),
     ("nothing is stated", |s| {
         s.client.statement = Statement::Unstated;

@@ -1,10 +1,11 @@
-//! R4, R10, R12, R15, R16: how things end.
+//! R4, R5, R6, R10, R12, R15, R16: how things end.
 
 use std::time::Duration;
 
 use headstart_core::config::{LoserClose, Peer};
 use headstart_core::race::{
-    AttemptKind, AttemptReport, Close, Exit, Failure, FailureKind, NotStarted, Outcome, SynData,
+    AttemptKind, AttemptReport, Close, Ending, Exit, Failure, FailureKind, NotStarted, Outcome,
+    SynData,
 };
 
 use super::Found;
@@ -21,9 +22,20 @@ const DEAD: u32 = 3;
 /// Who leaves sooner has not waited for retransmissions.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How an open connection fails.
+const SURVIVORS_FAIL_BY: [FailureKind; 4] = [
+    FailureKind::Reset,
+    FailureKind::Refused,
+    FailureKind::Unreachable,
+    FailureKind::TimedOut,
+];
+
 pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
     r10_losers_leave_no_trace(run, found);
     r6_held_bytes_go_to_the_right_one(run, found);
+    r4_the_ending_is_told(run, found);
+    r5_the_survivors_end_is_told_with_the_others(run, found);
+    r12_what_cannot_be_had_is_told(run, found);
 }
 
 /// To a first-come server held bytes follow an open Fast Open attempt whose
@@ -36,19 +48,26 @@ fn r6_held_bytes_go_to_the_right_one(run: &Finished<'_>, found: &mut Found) {
     };
     let right = run.scenario.race.peer != Peer::FirstCome
         || winner.first_byte.is_some()
-        || !reports.iter().any(|loser| {
-            loser.syn_data == SynData::Acknowledged
+        || !reports.iter().enumerate().any(|(index, loser)| {
+            // What its kernel knew, whatever the driver told.
+            let flow = run.flow_of(index).filter(|flow| was_open(flow));
+            let socket = flow.and_then(|flow| run.world.sockets.get(flow.client));
+            socket.is_some_and(|socket| socket.syn_data == SynData::Acknowledged)
                 && loser.outcome == Outcome::Out(Exit::Lost)
-                && loser.opened < loser.ended
         });
     found.require(right, "R6", || {
         "held bytes went to plain beside an acknowledged copy".to_owned()
     });
 }
 
+/// Whether it was open for a while when it was closed.
+fn was_open(flow: &Flow) -> bool {
+    flow.opened_at.is_some() && flow.opened_at < flow.closed_at
+}
+
 fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
     if run.scenario.race.losers == LoserClose::Graceful {
-        return;
+        return r10_losers_say_goodbye(run, found);
     }
     for (index, attempt) in run.report.attempts.iter().enumerate() {
         let lost = matches!(
@@ -80,6 +99,87 @@ fn r10_losers_leave_no_trace(run: &Finished<'_>, found: &mut Found) {
                 format!("{} {} lost and is in TIME_WAIT", flow.kind, flow.target)
             });
         }
+    }
+}
+
+/// Who reads is told what became of a race without a connection.
+fn r4_the_ending_is_told(run: &Finished<'_>, found: &mut Found) {
+    // A connection that was chosen may have ended before it was out.
+    let never_chosen = run.app.read.is_empty() && run.chosen.is_none();
+    let Some(ending) = run.ending.as_ref().filter(|_| never_chosen) else {
+        return;
+    };
+    let due = told_as(ending);
+    let told = run.app.read_end;
+    let right = told.is_none() || told == Some(ReadEnd::Left) || told == Some(due);
+    found.require(right, "R4", || {
+        format!("the race ended in {due:?}, and the application was told {told:?}")
+    });
+}
+
+/// A sole survivor's end before any reply is told as that of the whole race.
+fn r5_the_survivors_end_is_told_with_the_others(run: &Finished<'_>, found: &mut Found) {
+    let survivor = run
+        .chosen
+        .and_then(|index| run.report.attempts.get(index))
+        .filter(|one| one.outcome == Outcome::Won && run.app.read.is_empty());
+    let (Some(survivor), Some(told)) = (survivor, run.app.read_end) else {
+        return;
+    };
+    if told == ReadEnd::Left {
+        return;
+    }
+    // What its own end was, nobody knows any more: some end must account for it.
+    let own = SURVIVORS_FAIL_BY.map(|kind| Exit::Failed(Failure::new(kind)));
+    let right = own
+        .into_iter()
+        .chain([Exit::Ended { whole: true }])
+        .any(|own| {
+            let ending = run.reasons.clone().end(survivor.id, survivor.kind, own);
+            told_as(&ending) == told
+        });
+    found.require(right, "R5", || {
+        format!(
+            "the connection ended without an answer, and was told as {told:?}, without the others'"
+        )
+    });
+}
+
+fn told_as(ending: &Ending) -> ReadEnd {
+    match ending {
+        Ending::Eof => ReadEnd::Eof,
+        Ending::Failed(reasons) => ReadEnd::Failed(
+            reasons
+                .leading()
+                .map_or(FailureKind::Reset, |failure| failure.kind),
+        ),
+    }
+}
+
+/// A socket that could not be had is no failure of the network's, and takes no
+/// other attempt with it.
+fn r12_what_cannot_be_had_is_told(run: &Finished<'_>, found: &mut Found) {
+    for (index, attempt) in run.report.attempts.iter().enumerate() {
+        let failed = matches!(attempt.outcome, Outcome::Out(Exit::Failed(_)));
+        found.require(!failed || run.flow_of(index).is_some(), "R12", || {
+            format!("attempt {index} had no socket, and is said to have failed")
+        });
+    }
+}
+
+/// Losers that were open are closed as set.
+fn r10_losers_say_goodbye(run: &Finished<'_>, found: &mut Found) {
+    for (index, attempt) in run.report.attempts.iter().enumerate() {
+        let lost = attempt.outcome == Outcome::Out(Exit::Lost);
+        let Some(flow) = run.flow_of(index).filter(|flow| lost && was_open(flow)) else {
+            continue;
+        };
+        found.require(flow.closed == Some(Close::Graceful), "R10", || {
+            format!(
+                "{} {} lost, and was not closed as set",
+                flow.kind, flow.target
+            )
+        });
     }
 }
 

@@ -105,6 +105,10 @@ pub(crate) fn at_rest(
     world: &World<'_>,
 ) -> Result<(), Violation> {
     let failed = matches!(app.read_end, Some(ReadEnd::Failed(_)));
+    if let Some(at) = app.flushed_in_vain {
+        let text = "a flush was done when neither a connection nor a kernel had the bytes";
+        return Err(Violation::new("R16", at, text));
+    }
     let seen = look_at(driver, |race| {
         let racing = failed && race.ending().is_none() && race.chosen().is_none();
         (racing, race.log_len())

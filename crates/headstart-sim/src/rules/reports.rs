@@ -43,8 +43,10 @@ pub(super) fn judge(run: &Finished<'_>, found: &mut Found) {
         });
         let told = match (attempt.syn_data, socket.syn_data) {
             (SynData::None, truth) => truth == SynData::None,
-            // It may be over before it is known.
-            (SynData::Sent, truth) => truth != SynData::None,
+            // It may be over before it is known: with its handshake.
+            (SynData::Sent, truth) => {
+                truth == SynData::Sent || truth != SynData::None && attempt.opened.is_none()
+            }
             (told, truth) => told == truth,
         };
         found.require(told, "report", || {

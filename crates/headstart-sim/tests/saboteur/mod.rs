@@ -45,12 +45,24 @@ pub enum Wrong {
     StartLate,
     /// The second attempt does not wait for its turn.
     StartEarly,
+    /// Whatever ended a race is told as a reset.
+    CallAllReset,
+    /// The survivor's failure is told without the others'.
+    ForgetTheOthers,
+    /// What became of data in a SYN is not asked.
+    ForgetSyn,
+    /// A flush is done at once.
+    FlushAtOnce,
+    /// Losers are reset, whatever the setting.
+    AlwaysReset,
+    /// A socket that could not be had is a failure of the network's.
+    BlameTheNetwork,
 }
 
 impl Wrong {
     /// Each, and the rule that it breaks.
     #[allow(dead_code, reason = "the test of the conformance entry has use for it")]
-    pub const ALL: [(Self, Option<&str>); 19] = [
+    pub const ALL: [(Self, Option<&str>); 25] = [
         (Self::Nothing, None),
         (Self::WriteToAll, Some("R6")),
         (Self::Garble, Some("R2")),
@@ -70,6 +82,12 @@ impl Wrong {
         (Self::Restless, Some("end")),
         (Self::StartLate, Some("R7")),
         (Self::StartEarly, Some("R1")),
+        (Self::CallAllReset, Some("R4")),
+        (Self::ForgetTheOthers, Some("R5")),
+        (Self::ForgetSyn, Some("report")),
+        (Self::FlushAtOnce, Some("R16")),
+        (Self::AlwaysReset, Some("R10")),
+        (Self::BlameTheNetwork, Some("R12")),
     ];
 }
 
@@ -91,6 +109,8 @@ struct Meddling {
     sockets: Vec<SocketId>,
     wakes: u32,
     started: bool,
+    /// What a socket said when it was read last.
+    failed: Option<FailureKind>,
 }
 
 impl Saboteur {
@@ -178,12 +198,22 @@ impl Driver for Saboteur {
             Poll::Pending if self.wrong == Wrong::GiveUpReading => {
                 Poll::Ready(Err(FailureKind::Other))
             }
+            Poll::Ready(Err(_)) if self.wrong == Wrong::CallAllReset => {
+                Poll::Ready(Err(FailureKind::Reset))
+            }
+            Poll::Ready(Err(kind)) if self.wrong == Wrong::ForgetTheOthers => {
+                Poll::Ready(Err(self.meddling.failed.unwrap_or(kind)))
+            }
             polled => polled,
         }
     }
 
     fn flush(&mut self, net: &mut dyn Transports) -> Poll<Result<(), FailureKind>> {
-        self.with(net, |driver, net| driver.flush(net))
+        let flushed = self.with(net, |driver, net| driver.flush(net));
+        match self.wrong {
+            Wrong::FlushAtOnce => Poll::Ready(Ok(())),
+            _ => flushed,
+        }
     }
 
     fn shutdown(&mut self, net: &mut dyn Transports) -> Poll<Result<(), FailureKind>> {
@@ -225,7 +255,11 @@ impl Transports for Tampered<'_> {
         if self.wrong == Wrong::FattenSyn && kind == AttemptKind::FastOpen {
             flight.extend_from_slice(b"more");
         }
-        let (socket, mut progress) = self.net.start(kind, target, &flight)?;
+        let started = self.net.start(kind, target, &flight);
+        let (socket, mut progress) = started.map_err(|error| StartError {
+            not_had: error.not_had && self.wrong != Wrong::BlameTheNetwork,
+            ..error
+        })?;
         if self.wrong == Wrong::LieAboutSyn && progress == Progress::CookieRequest {
             progress = Progress::DataInSyn(flight.len());
         }
@@ -262,7 +296,11 @@ impl Transports for Tampered<'_> {
                 }
             }
         }
-        self.net.read(socket, buffer)
+        let read = self.net.read(socket, buffer);
+        if let Err(SocketError::Failed(failure)) = read {
+            self.meddling.failed = Some(failure.kind);
+        }
+        read
     }
 
     fn write(&mut self, socket: SocketId, parts: [&[u8]; 2]) -> Result<usize, SocketError> {
@@ -295,12 +333,16 @@ impl Transports for Tampered<'_> {
     }
 
     fn syn_data(&self, socket: SocketId) -> SynData {
-        self.net.syn_data(socket)
+        match (self.wrong, self.net.syn_data(socket)) {
+            (Wrong::ForgetSyn, SynData::Acknowledged | SynData::Ignored) => SynData::Sent,
+            (_, truth) => truth,
+        }
     }
 
     fn close(&mut self, socket: SocketId, close: Close) {
         let close = match self.wrong {
             Wrong::CloseGently => Close::Graceful,
+            Wrong::AlwaysReset => Close::Abortive,
             _ => close,
         };
         // Closed sockets are gone; the saboteur keeps them open for itself.
