@@ -93,6 +93,29 @@ impl<'a> App<'a> {
         self.write_woken |= wakes.writer;
     }
 
+    /// What it waits for, and would have at once if it asked: who should have
+    /// woken it has not.
+    pub(crate) fn is_forgotten(
+        &mut self,
+        driver: &mut dyn Driver,
+        world: &mut World<'_>,
+    ) -> Option<&'static str> {
+        let reads = self.reading && self.read_end.is_none();
+        if reads && driver.read(world, &mut self.buffer).is_ready() {
+            return Some("a read");
+        }
+        let done = match self.script.get(self.place)? {
+            Act::Flush => driver.flush(world).is_ready(),
+            Act::Shutdown => driver.shutdown(world).is_ready(),
+            Act::Write(_) => {
+                let left = self.upload.get(self.written..self.write_to?)?;
+                !left.is_empty() && driver.write(world, left).is_ready()
+            }
+            _ => false,
+        };
+        done.then_some("a write")
+    }
+
     /// Does what it can now; whether that was anything.
     pub(crate) fn act(&mut self, driver: &mut dyn Driver, world: &mut World<'_>) -> bool {
         if self.left.is_some() {

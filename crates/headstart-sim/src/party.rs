@@ -97,6 +97,10 @@ impl<D: Driver> Party for Ours<'_, D> {
             let text = format!("a wake-up was lost: {wakes:?} when nobody had called");
             return Err(Violation::new("R16", now, text));
         }
+        if let Some(what) = self.app.is_forgotten(&mut self.driver, world) {
+            let text = format!("{what} was ready, and nobody had been woken for it");
+            return Err(Violation::new("R16", now, text));
+        }
         Ok(())
     }
 }

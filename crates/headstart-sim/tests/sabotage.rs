@@ -5,7 +5,7 @@ mod saboteur;
 
 use std::time::Duration;
 
-use headstart_core::config::{Peer, Schedule};
+use headstart_core::config::{LoserClose, Peer, Schedule};
 use headstart_core::race::AttemptKind;
 use headstart_sim::{Act, End, Rule, Run, Scenario, Trigger, run_with};
 use saboteur::{Saboteur, Wrong};
@@ -155,6 +155,34 @@ fn r15_a_race_that_hears_no_reply() {
 #[test]
 fn r16_a_wake_up_slept_through() {
     expect(&plain_wins(), Wrong::SleepOn, "R16");
+}
+
+#[test]
+fn r16_a_reader_that_is_never_woken() {
+    expect(&plain_wins(), Wrong::SwallowWake, "R16");
+}
+
+#[test]
+fn r16_a_flush_that_is_done_too_soon() {
+    let mut scenario = upload();
+    // Fast Open carries nothing: no kernel has a byte before one is open.
+    scenario.race.cookie = None;
+    expect(&scenario, Wrong::FlushAtOnce, "R16");
+}
+
+#[test]
+fn r12_a_socket_that_could_not_be_had_is_no_failure() {
+    let mut scenario = plainest();
+    scenario.race.sockets = 1;
+    expect(&scenario, Wrong::BlameTheNetwork, "R12");
+}
+
+#[test]
+fn r10_losers_are_closed_as_set() {
+    let mut scenario = both_answer();
+    scenario.race.losers = LoserClose::Graceful;
+    scenario.race.targets[0].fast_open.delay = Duration::from_millis(30);
+    expect(&scenario, Wrong::AlwaysReset, "R10");
 }
 
 #[test]

@@ -57,12 +57,14 @@ pub enum Wrong {
     AlwaysReset,
     /// A socket that could not be had is a failure of the network's.
     BlameTheNetwork,
+    /// Who reads is not woken for the first time.
+    SwallowWake,
 }
 
 impl Wrong {
     /// Each, and the rule that it breaks.
     #[allow(dead_code, reason = "the test of the conformance entry has use for it")]
-    pub const ALL: [(Self, Option<&str>); 25] = [
+    pub const ALL: [(Self, Option<&str>); 26] = [
         (Self::Nothing, None),
         (Self::WriteToAll, Some("R6")),
         (Self::Garble, Some("R2")),
@@ -88,6 +90,7 @@ impl Wrong {
         (Self::FlushAtOnce, Some("R16")),
         (Self::AlwaysReset, Some("R10")),
         (Self::BlameTheNetwork, Some("R12")),
+        (Self::SwallowWake, Some("R16")),
     ];
 }
 
@@ -109,6 +112,7 @@ struct Meddling {
     sockets: Vec<SocketId>,
     wakes: u32,
     started: bool,
+    swallowed: bool,
     /// What a socket said when it was read last.
     failed: Option<FailureKind>,
 }
@@ -178,7 +182,13 @@ impl Driver for Saboteur {
     }
 
     fn wakes(&mut self) -> Wakes {
-        self.driver.wakes()
+        let mut wakes = self.driver.wakes();
+        let first = wakes.reader && !self.meddling.swallowed;
+        if self.wrong == Wrong::SwallowWake && first {
+            self.meddling.swallowed = true;
+            wakes.reader = false;
+        }
+        wakes
     }
 
     fn write(
