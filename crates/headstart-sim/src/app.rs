@@ -104,6 +104,9 @@ impl<'a> App<'a> {
         if reads && driver.read(world, &mut self.buffer).is_ready() {
             return Some("a read");
         }
+        if self.pause_until.is_some() || self.write_woken {
+            return None;
+        }
         let done = match self.script.get(self.place)? {
             Act::Flush => driver.flush(world).is_ready(),
             Act::Shutdown => driver.shutdown(world).is_ready(),
