@@ -104,15 +104,14 @@
 //!
 //! What is written beyond the first flight waits for the choice of its only
 //! connection (R6), so its reply may come later than alone. Where plain takes it
-//! and no packet of it was lost, by no more than this, or it is a violation:
+//! and no packet of it was lost, and all fits in the first window, by no more than
+//! this, or it is a violation:
 //!
 //! - From when plain opens, as long as Fast Open began later than plain, and a
 //!   quarter of plain's handshake: an answer to its SYN may be on its way.
 //! - Where Fast Open has opened and its data was not acknowledged: a handshake
 //!   and a quarter of it, at least 250 ms, for the reset of the copy that was not
 //!   served. If it opened after plain, since then.
-//! - A handshake, where what is written fills the first window: the flight has
-//!   gone in a packet of its own.
 //! - A second, where a pairing server waits for the end of what a client writes
 //!   whose Token does not say that losers are reset.
 //!

@@ -70,8 +70,8 @@ fn p1_the_whole_answer_by_any_path(run: &Finished<'_>, found: &mut Found) {
 
 /// A member is said to have won only where the client has heard from it, if the
 /// client has chosen one that it heard from. Of a client that goes before the
-/// end, by RST, another member may be left as the connection; and no answer at
-/// all is had by every client that has ended.
+/// end, by RST, another member may be left as the connection; no answer at all is
+/// had by every client that has ended; and where every path dies, nobody can know.
 fn p1_who_won_was_heard(run: &Finished<'_>, found: &mut Found) {
     let world = &run.world;
     let flow_of = |socket: usize| world.flows.get(world.sockets.get(socket)?.flow);
@@ -85,6 +85,10 @@ fn p1_who_won_was_heard(run: &Finished<'_>, found: &mut Found) {
         let Some(winner) = kept.winner().and_then(flow_of) else {
             continue;
         };
+        let mut members = kept.members.iter().filter_map(|socket| flow_of(*socket));
+        if !members.any(works_both_ways) {
+            continue;
+        }
         let heard = winner.reply_came.is_some() || !kept.members.iter().any(is_member);
         found.require(heard, "P1", || {
             let kind = kept_one.kind;

@@ -16,7 +16,8 @@ use crate::world::{CLOCK_BEGIN, Flow};
 /// A peer's program is given so much, besides a handshake, to reset the copy that
 /// it did not serve. Not the core's own number: what that costs is judged here.
 const RESET_TAKES: u64 = millis(250);
-/// Bytes that need no acknowledgement, less two packets for FIN and the flight.
+/// Bytes that need no acknowledgement, less two packets for FIN and the flight. How
+/// many round trips more take depends on the parts in which they are written.
 const FIRST_WINDOW: usize = 8 * 1_460;
 /// A gate waits so long whether a copy says more than the one that has ended.
 const LAST_WORDS_TAKE: u64 = millis(1_000);
@@ -150,13 +151,13 @@ fn r6_uploads_wait_no_longer(run: &Finished<'_>, alone: &Finished<'_>, found: &m
         || ended_early(run)
         || lacks_a_copy(run)
         || is_a_matter_of_moments(run, alone)
+        || run.app.written >= FIRST_WINDOW
         || run.app.left.is_some_and(|left| left < due)
     {
         return;
     }
     let due = due
         .saturating_add(choice_may_take(run, ours))
-        .saturating_add(window_may_take(run, ours))
         .saturating_add(end_may_take(run));
     found.require(came <= due, "R6", || {
         format!("the reply to what waited for the choice came at {came}, due was {due}")
@@ -187,15 +188,6 @@ fn choice_may_take(run: &Finished<'_>, plain: &Flow) -> u64 {
         }
     });
     waits.max().unwrap_or(0)
-}
-
-/// The flight goes in a packet of its own: where what is written fills the first
-/// window, the last packet may have to wait for its acknowledgement.
-fn window_may_take(run: &Finished<'_>, plain: &Flow) -> u64 {
-    match run.app.written >= FIRST_WINDOW {
-        true => plain.opened_at.unwrap_or(0).saturating_sub(plain.syn_at),
-        false => 0,
-    }
 }
 
 /// How long a server that pairs may wait with the client's FIN: a copy that was
