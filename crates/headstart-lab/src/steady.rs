@@ -119,11 +119,16 @@ impl Watch {
 mod tests {
     use std::convert::Infallible;
     use std::process::Command;
+    use std::sync::{Mutex, PoisonError};
 
     use super::*;
 
-    /// Stops this whole process for 50 ms.
+    /// Stops this whole process for 50 ms, once its watches sleep. One test at a
+    /// time does, as all go on when any does.
     fn stand_still() {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        thread::sleep(10 * LATE);
         let script = "kill -STOP $0; sleep 0.05; kill -CONT $0";
         let id = std::process::id().to_string();
         let done = Command::new("sh").args(["-c", script, &id]).status();
